@@ -1,0 +1,1 @@
+//! How a configured method comes to be: factories, what they are told, and the registry.

@@ -1,0 +1,151 @@
+//! What an authentication method sees of a session.
+
+use std::fmt;
+use std::net::SocketAddr;
+
+use bytes::{Buf, BufMut, BytesMut};
+use socks_core::wire::{Decode, Encode};
+use socks_core::{Identity, Levels};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+
+use crate::AuthError;
+
+/// A stream of octets in both directions: a socket, or a pipe in memory.
+pub trait BytePipe: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> BytePipe for T {}
+
+/// What is known of a client before it is authenticated.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ClientInfo {
+    /// Its address, IPv4 in IPv4's own form.
+    pub address: SocketAddr,
+    /// The gateway's address that it came to.
+    pub local: SocketAddr,
+}
+
+impl ClientInfo {
+    /// A client at `address` that came to `local`.
+    pub fn new(address: SocketAddr, local: SocketAddr) -> Self {
+        Self { address, local }
+    }
+}
+
+/// The policy's answer to a method that negotiates protection.
+pub trait LevelPolicy: Send + Sync {
+    /// The levels that the `clients` row for this source, listener, method and identity allows.
+    fn levels(&self, identity: &Identity) -> Levels;
+}
+
+impl<F: Fn(&Identity) -> Levels + Send + Sync> LevelPolicy for F {
+    fn levels(&self, identity: &Identity) -> Levels {
+        self(identity)
+    }
+}
+
+/// A client that is being authenticated: a byte pipe, what is known of it, and what the policy allows it.
+///
+/// Octets that the client sent behind the method's last message stay in the buffer for the request.
+pub struct AuthSession<'a> {
+    pipe: &'a mut dyn BytePipe,
+    received: &'a mut BytesMut,
+    client: ClientInfo,
+    policy: &'a dyn LevelPolicy,
+}
+
+impl<'a> AuthSession<'a> {
+    /// A session over `pipe`; `received` holds octets that were read ahead, and takes those left over.
+    pub fn new(
+        pipe: &'a mut dyn BytePipe,
+        received: &'a mut BytesMut,
+        client: ClientInfo,
+        policy: &'a dyn LevelPolicy,
+    ) -> Self {
+        Self { pipe, received, client, policy }
+    }
+
+    /// Receives one message.
+    ///
+    /// # Errors
+    /// [`AuthError::HungUp`], [`AuthError::Io`], or [`AuthError::Malformed`].
+    pub async fn receive<M: Decode>(&mut self) -> Result<M, AuthError> {
+        loop {
+            if let Some(message) = M::decode(self.received)? {
+                return Ok(message);
+            }
+            let missing = M::MAX_LEN.saturating_sub(self.received.len()).max(1);
+            self.fill(missing).await?;
+        }
+    }
+
+    /// Reads exactly as many octets as `octets` has room for.
+    ///
+    /// # Errors
+    /// [`AuthError::HungUp`] or [`AuthError::Io`].
+    pub async fn read_exact(&mut self, octets: &mut [u8]) -> Result<(), AuthError> {
+        while self.received.len() < octets.len() {
+            self.fill(octets.len() - self.received.len()).await?;
+        }
+        self.received.copy_to_slice(octets);
+        Ok(())
+    }
+
+    /// Sends one message with one write.
+    ///
+    /// # Errors
+    /// [`AuthError::Io`].
+    pub async fn send<M: Encode>(&mut self, message: &M) -> Result<(), AuthError> {
+        let mut octets = BytesMut::new();
+        message.encode(&mut octets);
+        self.write_all(&octets).await
+    }
+
+    /// Sends octets.
+    ///
+    /// # Errors
+    /// [`AuthError::Io`].
+    pub async fn write_all(&mut self, octets: &[u8]) -> Result<(), AuthError> {
+        self.pipe.write_all(octets).await?;
+        Ok(self.pipe.flush().await?)
+    }
+
+    /// What is known of the client.
+    pub fn client(&self) -> &ClientInfo {
+        &self.client
+    }
+
+    /// The protection levels that the policy allows this client under the name that was proven.
+    ///
+    /// A method that negotiates protection asks once it has proven the name; a method without any asks
+    /// whether it may let the client in at all ([`AuthSession::require_unprotected`]).
+    pub fn levels(&self, identity: &Identity) -> Levels {
+        self.policy.levels(identity)
+    }
+
+    /// Checks that the policy lets this client go on without protection.
+    ///
+    /// # Errors
+    /// [`AuthError::LevelRefused`] when it does not.
+    pub fn require_unprotected(&self, identity: &Identity) -> Result<(), AuthError> {
+        if self.levels(identity).allow_unprotected() {
+            return Ok(());
+        }
+        let claimed = (!identity.is_anonymous()).then(|| identity.to_string().into());
+        Err(AuthError::LevelRefused { claimed })
+    }
+
+    async fn fill(&mut self, most: usize) -> Result<(), AuthError> {
+        let mut limited = (&mut *self.received).limit(most);
+        match self.pipe.read_buf(&mut limited).await? {
+            0 => Err(AuthError::HungUp),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl fmt::Debug for AuthSession<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AuthSession").field("client", &self.client).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,240 @@
+//! The client's side of a session as a stream of messages, protected or not.
+
+use std::io;
+
+use bytes::{Buf, BufMut, BytesMut};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::protection::{Level, OpenError, Protection, SealError, Sealing};
+use crate::wire::{Decode, DecodeError, Encode};
+
+/// Octets read from a client at a time, before it is known how much it will send.
+const READ_CHUNK: usize = 512;
+
+/// A client's socket with the octets that were read from it and not yet used.
+#[derive(Debug)]
+pub struct ClientIo {
+    /// The socket.
+    pub socket: TcpStream,
+    /// Octets that the client sent and nobody has taken yet.
+    pub received: BytesMut,
+}
+
+impl ClientIo {
+    /// A socket from which nothing was read.
+    pub fn new(socket: TcpStream) -> Self {
+        Self { socket, received: BytesMut::new() }
+    }
+
+    /// Reads once and appends to `received`; `Ok(0)` is the client's end.
+    async fn fill(&mut self, most: usize) -> io::Result<usize> {
+        self.received.reserve(most);
+        let mut limited = (&mut self.received).limit(most);
+        self.socket.read_buf(&mut limited).await
+    }
+}
+
+/// Why no message came from a client.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReceiveError {
+    /// The socket failed.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// The client ended the stream before or inside a message.
+    #[error("client hung up")]
+    HungUp,
+    /// The octets are no message.
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
+    /// The octets are no valid protected frame.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+}
+
+/// A client's stream after authentication.
+#[derive(Debug)]
+pub enum ClientStream {
+    /// Octets as they are; gives up its socket for splice(2).
+    Plain(ClientIo),
+    /// Octets in protected frames.
+    Protected(Box<ProtectedStream>),
+}
+
+impl ClientStream {
+    /// A stream with the protection that authentication brought, if it brought one.
+    pub fn new(io: ClientIo, protection: Option<Protection>) -> Self {
+        match protection {
+            None => Self::Plain(io),
+            Some(protection) => Self::Protected(Box::new(ProtectedStream::new(io, protection))),
+        }
+    }
+
+    /// The socket underneath.
+    pub fn socket(&self) -> &TcpStream {
+        match self {
+            Self::Plain(io) => &io.socket,
+            Self::Protected(stream) => &stream.io.socket,
+        }
+    }
+
+    /// Receives one message.
+    ///
+    /// # Errors
+    /// [`ReceiveError`]; after [`ReceiveError::Decode`] a refusal can still be sent.
+    pub async fn receive<M: Decode>(&mut self) -> Result<M, ReceiveError> {
+        loop {
+            let (octets, filled) = match self {
+                Self::Plain(io) => {
+                    if let Some(message) = M::decode(&mut io.received)? {
+                        return Ok(message);
+                    }
+                    let most = M::MAX_LEN.max(READ_CHUNK).saturating_sub(io.received.len());
+                    (io.received.len(), io.fill(most).await?)
+                }
+                Self::Protected(stream) => {
+                    if let Some(message) = M::decode(&mut stream.plaintext)? {
+                        return Ok(message);
+                    }
+                    (stream.plaintext.len(), stream.fill().await?)
+                }
+            };
+            if filled == 0 || octets > M::MAX_LEN {
+                return Err(ReceiveError::HungUp);
+            }
+        }
+    }
+
+    /// Sends one message with one write, in one frame if the stream is protected.
+    ///
+    /// # Errors
+    /// Whatever the socket says; `InvalidData` when the message cannot be sealed.
+    pub async fn send<M: Encode>(&mut self, message: &M) -> io::Result<()> {
+        match self {
+            Self::Plain(io) => {
+                let mut octets = BytesMut::new();
+                message.encode(&mut octets);
+                io.socket.write_all(&octets).await
+            }
+            Self::Protected(stream) => {
+                let mut octets = stream.plaintext_buffer();
+                message.encode(&mut octets);
+                stream.write_sealed(octets).await
+            }
+        }
+    }
+}
+
+/// A client's stream whose octets travel in protected frames.
+#[derive(Debug)]
+pub struct ProtectedStream {
+    /// The socket, with octets of frames that are not yet whole.
+    pub io: ClientIo,
+    /// The two halves.
+    pub protection: Protection,
+    /// Opened octets that nobody has taken yet.
+    pub plaintext: BytesMut,
+}
+
+impl ProtectedStream {
+    /// A stream whose frames begin with what `io` has already received.
+    pub fn new(io: ClientIo, protection: Protection) -> Self {
+        Self { io, protection, plaintext: BytesMut::new() }
+    }
+
+    /// Reads and opens one frame, and appends what was in it to `plaintext`.
+    ///
+    /// `Ok(0)` is the client's end between two frames. A frame without octets is passed over.
+    ///
+    /// # Errors
+    /// [`ReceiveError`]; an end inside a frame is [`ReceiveError::HungUp`].
+    pub async fn fill(&mut self) -> Result<usize, ReceiveError> {
+        loop {
+            let before = self.plaintext.len();
+            if self.open_received()? {
+                let opened = self.plaintext.len() - before;
+                if opened > 0 {
+                    return Ok(opened);
+                }
+                continue;
+            }
+            let most = self.missing()?;
+            if self.io.fill(most).await? == 0 {
+                return if self.io.received.is_empty() { Ok(0) } else { Err(ReceiveError::HungUp) };
+            }
+        }
+    }
+
+    /// Opens the frame at the front of what was received, if it is whole.
+    fn open_received(&mut self) -> Result<bool, OpenError> {
+        let Some(len) = self.protection.open.frame_len(&self.io.received)? else { return Ok(false) };
+        if self.io.received.len() < len {
+            return Ok(false);
+        }
+        let mut frame = self.io.received.split_to(len);
+        let opened = self.protection.open(&mut frame)?;
+        frame.truncate(opened.plaintext.end);
+        frame.advance(opened.plaintext.start.min(frame.len()));
+        self.plaintext.unsplit(frame);
+        Ok(true)
+    }
+
+    /// How many octets to read next: no more than the frame that has begun still wants.
+    fn missing(&self) -> Result<usize, OpenError> {
+        let have = self.io.received.len();
+        Ok(match self.protection.open.frame_len(&self.io.received)? {
+            Some(len) => len.saturating_sub(have).max(1),
+            None => READ_CHUNK,
+        })
+    }
+
+    /// A buffer with room for the head of a frame; a plaintext is appended to it.
+    pub fn plaintext_buffer(&self) -> BytesMut {
+        let mut octets = BytesMut::new();
+        octets.put_bytes(0, self.protection.seal.room().head);
+        octets
+    }
+
+    /// Seals the plaintext of such a buffer and writes the frame with one write.
+    async fn write_sealed(&mut self, mut octets: BytesMut) -> io::Result<()> {
+        let room = self.protection.seal.room();
+        let end = octets.len();
+        octets.put_bytes(0, room.tail);
+        let mut message = Sealing { buffer: &mut octets, range: room.head..end };
+        self.protection.seal(&mut message).map_err(io::Error::other)?;
+        let frame = message.range;
+        self.io.socket.write_all(octets.get(frame).unwrap_or_default()).await
+    }
+}
+
+impl Protection {
+    /// Seals a message at the session's level; selective sessions encrypt.
+    ///
+    /// # Errors
+    /// As [`Seal::seal`](crate::Seal::seal).
+    pub fn seal(&mut self, message: &mut Sealing<'_>) -> Result<(), SealError> {
+        let level = self.sealing_level();
+        self.seal.seal(message, level)
+    }
+
+    /// The level at which this side seals.
+    pub fn sealing_level(&self) -> Level {
+        match self.level {
+            Level::None | Level::Integrity => Level::Integrity,
+            Level::Confidentiality | Level::Selective => Level::Confidentiality,
+        }
+    }
+
+    /// Opens a frame and refuses one that was only signed where encryption was agreed.
+    ///
+    /// # Errors
+    /// As [`Open::open`](crate::Open::open), and [`OpenError::OnlySigned`].
+    pub fn open(&mut self, frame: &mut [u8]) -> Result<crate::Opened, OpenError> {
+        let opened = self.open.open(frame)?;
+        if self.level == Level::Confidentiality && opened.level != Level::Confidentiality {
+            return Err(OpenError::OnlySigned);
+        }
+        Ok(opened)
+    }
+}
