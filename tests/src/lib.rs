@@ -1,1 +1,27 @@
-//! placeholder
+//! What the whole-program tests stand on: the real gateway as a child process, targets for it to reach, and
+//! clients that say exactly what a test wants said.
+//!
+//! Everything panics with a plain sentence when it does not happen in time: a test has nothing better to do.
+//! No port is fixed and nothing waits by sleeping for a while and hoping.
+
+pub mod audit;
+pub mod client;
+pub mod command;
+pub mod folder;
+pub mod gateway;
+pub mod lines;
+pub mod pattern;
+pub mod process;
+pub mod program;
+pub mod rivals;
+pub mod targets;
+
+pub use audit::Record;
+pub use client::Client;
+pub use folder::Folder;
+pub use gateway::{Gateway, Setup};
+
+use std::time::Duration;
+
+/// How long anything may take that should be done at once; long, for machines that are busy.
+pub const DEADLINE: Duration = Duration::from_secs(30);

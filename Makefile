@@ -1,0 +1,43 @@
+# What a person types; the work is done by cargo and by the files in scripts/.
+
+CARGO ?= cargo
+# Whole-program tests have many processes each: more threads than cores only makes them slow.
+THREADS ?= 2
+
+NEED := scripts/need
+BUILD_NEEDS := cc=gcc,libc6-dev curl=curl
+TEST_NEEDS := $(BUILD_NEEDS) socksify=dante-client danted=dante-server microsocks=microsocks \
+	proxychains4=proxychains4 ncat=ncat nc=netcat-openbsd ip=iproute2 setpriv=util-linux
+
+.DEFAULT_GOAL := help
+.PHONY: help run build test test-long bench need-build need-test
+
+help: ## Lists what can be made.
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
+
+need-build:
+	@command -v $(CARGO) >/dev/null || { echo "missing: cargo, Rust's own installer brings it" >&2; exit 1; }
+	@$(NEED) $(BUILD_NEEDS)
+
+need-test: need-build
+	@$(NEED) $(TEST_NEEDS)
+
+build: need-build ## Builds the gateway for use: target/release/socksd.
+	$(CARGO) build --release --locked -p socksd
+
+run: build ## Starts the gateway on deploy/example and prints two curl lines to try.
+	@$(CARGO) build --release --locked -q -p tests --bin demo-web
+	@scripts/run
+
+# Whole-program tests run against the program as it is shipped, so it is built first.
+test: need-test build ## Runs every test, with bounded copies of the long ones.
+	$(CARGO) test --locked --workspace --exclude tests
+	SOCKSD_TEST_PROFILE=release $(CARGO) test --locked -p tests -- --test-threads=$(THREADS)
+
+test-long: need-test build ## Runs what takes long: large loads, soaks, and the benchmarks' bounds.
+	SOCKSD_TEST_PROFILE=release $(CARGO) test --locked --release -p tests -- --ignored --test-threads=1
+	$(CARGO) bench --locked -p tests --bench relay -- --check
+	$(CARGO) bench --locked -p tests --bench connections -- --check
+
+bench: need-test build ## Measures the gateway beside microsocks and danted.
+	$(CARGO) bench --locked -p tests

@@ -1,0 +1,50 @@
+//! The programs under test, built on first use.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Mutex, OnceLock};
+
+/// The path of a program of this workspace, such as `socksd`, built from what the tree says now.
+///
+/// It is built with the profile that the tests themselves were built with; `SOCKSD_TEST_PROFILE` (`dev`,
+/// `release`) says otherwise.
+pub fn built(program: &str) -> PathBuf {
+    static BUILT: OnceLock<Mutex<HashMap<String, PathBuf>>> = OnceLock::new();
+    let mut built = BUILT.get_or_init(Mutex::default).lock().expect("no build panics half way");
+    built.entry(program.to_owned()).or_insert_with(|| build(program)).clone()
+}
+
+/// The folder of the workspace.
+pub fn workspace() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the tests have a folder of their own")
+}
+
+fn build(program: &str) -> PathBuf {
+    let (target, own_profile) = own_place();
+    let profile = std::env::var("SOCKSD_TEST_PROFILE").unwrap_or(own_profile);
+    let folder = if profile == "dev" { "debug" } else { &profile };
+    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
+    let status = Command::new(cargo)
+        .args(["build", "--quiet", "--locked", "--bin", program, "--profile", &profile])
+        .args(["--package", program, "--target-dir"])
+        .arg(&target)
+        .current_dir(workspace())
+        .status()
+        .expect("cargo is there: it started this test");
+    assert!(status.success(), "`{program}` does not build");
+    target.join(folder).join(program)
+}
+
+/// The target folder that this test lies in, and the profile it was built with.
+fn own_place() -> (PathBuf, String) {
+    let own = std::env::current_exe().expect("a test knows where it lies");
+    // TARGET/debug/deps/test-0123456789abcdef
+    let folder = own.ancestors().nth(2).expect("cargo puts tests three levels deep");
+    let target = folder.parent().expect("cargo puts tests three levels deep").to_owned();
+    let profile = match folder.file_name().and_then(|name| name.to_str()) {
+        Some("debug") | None => "dev".into(),
+        Some(name) => name.into(),
+    };
+    (target, profile)
+}

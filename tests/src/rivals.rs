@@ -1,0 +1,95 @@
+//! Other SOCKS servers on the same machine, to be measured beside ours.
+
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+
+use crate::{DEADLINE, Folder, command, process};
+
+/// A running server of somebody else's; it is ended when this is dropped.
+#[derive(Debug)]
+pub struct Rival {
+    child: Child,
+    address: SocketAddr,
+    _folder: Folder,
+}
+
+impl Rival {
+    /// Debian's microsocks, without authentication.
+    ///
+    /// # Panics
+    /// When it does not come up.
+    pub fn microsocks() -> Self {
+        let address = free_address();
+        let mut command = Command::new(command::tool("microsocks"));
+        command.arg("-q").args(["-i", "127.0.0.1", "-p"]).arg(address.port().to_string());
+        Self::start(&mut command, address, Folder::new())
+    }
+
+    /// Debian's danted, without authentication and without a log.
+    ///
+    /// # Panics
+    /// When it does not come up.
+    pub fn danted() -> Self {
+        let (folder, address) = (Folder::new(), free_address());
+        let rule = "{ from: 127.0.0.0/8 to: 127.0.0.0/8 }";
+        let config = folder.write(
+            "danted.conf",
+            &format!(
+                "errorlog: stderr\ninternal: 127.0.0.1 port = {}\nexternal: 127.0.0.1\n\
+                 clientmethod: none\nsocksmethod: none\nuser.privileged: root\nuser.unprivileged: nobody\n\
+                 client pass {rule}\nsocks pass {rule}\n",
+                address.port()
+            ),
+        );
+        let mut command = Command::new(command::tool("danted"));
+        command.arg("-f").arg(config).arg("-p").arg(folder.file("danted.pid"));
+        Self::start(&mut command, address, folder)
+    }
+
+    fn start(command: &mut Command, address: SocketAddr, folder: Folder) -> Self {
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let child = command.spawn().unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
+        let rival = Self { child, address, _folder: folder };
+        let until = Instant::now() + DEADLINE;
+        while TcpStream::connect(address).is_err() {
+            assert!(Instant::now() < until, "{command:?} does not listen on {address}");
+            thread::sleep(Duration::from_millis(20));
+        }
+        rival
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Its process; it may have children.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+}
+
+impl Drop for Rival {
+    fn drop(&mut self) {
+        let children = process::children(self.pid());
+        process::signal(self.pid(), Signal::TERM);
+        let until = Instant::now() + Duration::from_secs(5);
+        while matches!(self.child.try_wait(), Ok(None)) && Instant::now() < until {
+            thread::sleep(Duration::from_millis(20));
+        }
+        process::kill(self.pid());
+        drop(self.child.wait());
+        // danted's mother ends its children, unless she was killed first.
+        children.into_iter().filter(|&pid| process::parent(pid) == Some(1)).for_each(process::kill);
+    }
+}
+
+/// A port that was free a moment ago: these servers cannot choose one themselves.
+fn free_address() -> SocketAddr {
+    let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port on loopback");
+    listener.local_addr().expect("a bound listener")
+}
