@@ -27,6 +27,23 @@ impl ClientIo {
         Self { socket, received: BytesMut::new() }
     }
 
+    /// Receives one message; octets behind it stay in `received`.
+    ///
+    /// # Errors
+    /// [`ReceiveError`]; after [`ReceiveError::Decode`] a refusal can still be sent.
+    pub async fn receive<M: Decode>(&mut self) -> Result<M, ReceiveError> {
+        loop {
+            if let Some(message) = M::decode(&mut self.received)? {
+                return Ok(message);
+            }
+            // No message is longer than that, so decoding has said something before it is full.
+            let most = M::MAX_LEN.max(READ_CHUNK).saturating_sub(self.received.len());
+            if self.fill(most).await? == 0 {
+                return Err(ReceiveError::HungUp);
+            }
+        }
+    }
+
     /// Reads once and appends to `received`; `Ok(0)` is the client's end.
     async fn fill(&mut self, most: usize) -> io::Result<usize> {
         self.received.reserve(most);
@@ -79,30 +96,22 @@ impl ClientStream {
         }
     }
 
+    /// The socket underneath, to be closed; octets written to it are not protected.
+    pub fn socket_mut(&mut self) -> &mut TcpStream {
+        match self {
+            Self::Plain(io) => &mut io.socket,
+            Self::Protected(stream) => &mut stream.io.socket,
+        }
+    }
+
     /// Receives one message.
     ///
     /// # Errors
     /// [`ReceiveError`]; after [`ReceiveError::Decode`] a refusal can still be sent.
     pub async fn receive<M: Decode>(&mut self) -> Result<M, ReceiveError> {
-        loop {
-            let (octets, filled) = match self {
-                Self::Plain(io) => {
-                    if let Some(message) = M::decode(&mut io.received)? {
-                        return Ok(message);
-                    }
-                    let most = M::MAX_LEN.max(READ_CHUNK).saturating_sub(io.received.len());
-                    (io.received.len(), io.fill(most).await?)
-                }
-                Self::Protected(stream) => {
-                    if let Some(message) = M::decode(&mut stream.plaintext)? {
-                        return Ok(message);
-                    }
-                    (stream.plaintext.len(), stream.fill().await?)
-                }
-            };
-            if filled == 0 || octets > M::MAX_LEN {
-                return Err(ReceiveError::HungUp);
-            }
+        match self {
+            Self::Plain(io) => io.receive().await,
+            Self::Protected(stream) => stream.receive().await,
         }
     }
 
@@ -141,6 +150,18 @@ impl ProtectedStream {
     /// A stream whose frames begin with what `io` has already received.
     pub fn new(io: ClientIo, protection: Protection) -> Self {
         Self { io, protection, plaintext: BytesMut::new() }
+    }
+
+    /// Receives one message, from as many frames as it is spread over.
+    async fn receive<M: Decode>(&mut self) -> Result<M, ReceiveError> {
+        loop {
+            if let Some(message) = M::decode(&mut self.plaintext)? {
+                return Ok(message);
+            }
+            if self.fill().await? == 0 {
+                return Err(ReceiveError::HungUp);
+            }
+        }
     }
 
     /// Reads and opens one frame, and appends what was in it to `plaintext`.
