@@ -1,211 +1,15 @@
 //! The real gateway as a child process, on a configuration of the test's own.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::PathBuf;
+use std::process::Child;
 use std::time::Duration;
 
 use rustix::process::Signal;
-use serde_json::Value;
 
 use crate::audit::{self, Record};
 use crate::lines::Lines;
-use crate::{DEADLINE, Folder, command, process, program};
-
-/// Permits everything to everybody, loopback too: for tests that are not about the policy.
-pub const PERMIT_ALL: &str = "\
-version: 1
-rules:
-  - name: everything
-    action: permit
-    special-use: permit
-";
-
-/// A configuration to start a gateway with.
-#[derive(Debug, Clone)]
-pub struct Setup {
-    auth: String,
-    policy: String,
-    limits: String,
-    level: &'static str,
-    listener: &'static str,
-    users: Vec<(String, String)>,
-    user_id: Option<u32>,
-    program: PathBuf,
-    before: Vec<String>,
-}
-
-impl Default for Setup {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl Setup {
-    /// One listener on a free port of 127.0.0.1, no authentication, everything permitted.
-    pub fn new() -> Self {
-        Self {
-            auth: "  - kind: none\n".into(),
-            policy: PERMIT_ALL.into(),
-            limits: "max-sessions-per-source: 100000".into(),
-            level: "info",
-            listener: "127.0.0.1:0",
-            users: Vec::new(),
-            user_id: None,
-            program: program::built("socksd"),
-            before: Vec::new(),
-        }
-    }
-
-    /// Asks for user name and password, and nothing else; the user is added with `socksd user add`.
-    pub fn user(mut self, name: &str, password: &str) -> Self {
-        self.auth = "  - kind: password\n    options: { users: users.yaml }\n".into();
-        self.users.push((name.into(), password.into()));
-        self
-    }
-
-    /// Offers no authentication as well, after what is there.
-    pub fn or_nobody(mut self) -> Self {
-        self.auth.push_str("  - kind: none\n");
-        self
-    }
-
-    /// The entries of `auth`, each line as it shall stand in the file.
-    pub fn auth(mut self, entries: &str) -> Self {
-        self.auth = entries.into();
-        self
-    }
-
-    /// The whole policy file.
-    pub fn policy(mut self, policy: &str) -> Self {
-        self.policy = policy.into();
-        self
-    }
-
-    /// One more key of `limits`, such as `idle-timeout: 1s`.
-    pub fn limit(mut self, limit: &str) -> Self {
-        self.limits = format!("{}, {limit}", self.limits);
-        self
-    }
-
-    /// How much is logged.
-    pub fn level(mut self, level: &'static str) -> Self {
-        self.level = level;
-        self
-    }
-
-    /// The listener's address.
-    pub fn listener(mut self, address: &'static str) -> Self {
-        self.listener = address;
-        self
-    }
-
-    /// Runs the gateway as another user, without any privilege. Only root can do that.
-    pub fn as_user(mut self, id: u32) -> Self {
-        self.user_id = Some(id);
-        self
-    }
-
-    /// Runs another program than `socksd`, such as one with a plug-in of its own.
-    pub fn program(mut self, program: PathBuf) -> Self {
-        self.program = program;
-        self
-    }
-
-    /// Words that stand before the program in the command, such as `ip netns exec NAME`.
-    pub fn under(mut self, words: &[&str]) -> Self {
-        self.before = words.iter().map(|&word| word.into()).collect();
-        self
-    }
-
-    /// Writes the files without starting anything.
-    ///
-    /// # Panics
-    /// When a user cannot be added.
-    pub fn write(&self) -> Folder {
-        let folder = Folder::new();
-        folder.write("socksd.yaml", &self.config());
-        folder.write("policy.yaml", &self.policy);
-        for (name, password) in &self.users {
-            add_user(&self.program, &folder.file("users.yaml"), name, password);
-        }
-        if let Some(id) = self.user_id {
-            folder.set_mode("", 0o777);
-            if !self.users.is_empty() {
-                std::os::unix::fs::chown(folder.file("users.yaml"), Some(id), Some(id))
-                    .expect("only for root");
-            }
-        }
-        folder
-    }
-
-    /// Starts the gateway and waits until it listens.
-    ///
-    /// # Panics
-    /// When it does not come up, with all that it said.
-    #[track_caller]
-    pub fn start(&self) -> Gateway {
-        let folder = self.write();
-        let mut child = self
-            .command(&folder)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap_or_else(|error| panic!("the gateway cannot be started: {error}"));
-        let log = Lines::collect(child.stderr.take().expect("standard error is a pipe"));
-        let Some(address) = log.find(DEADLINE, listening) else {
-            process::kill(child.id());
-            panic!("the gateway does not listen:\n{}", log.text());
-        };
-        Gateway { child, address, folder, log }
-    }
-
-    fn command(&self, folder: &Folder) -> Command {
-        let mut words = self.before.clone();
-        if let Some(id) = self.user_id {
-            words.push(command::tool("setpriv").display().to_string());
-            words.extend([format!("--reuid={id}"), format!("--regid={id}"), "--clear-groups".into()]);
-            words.push("--bounding-set=-all".into());
-        }
-        words.push(self.program.display().to_string());
-        let (first, rest) = words.split_first().expect("the program is there");
-        let mut command = Command::new(first);
-        command.args(rest).args(["run", "--config"]).arg(folder.file("socksd.yaml"));
-        command.env_remove("RUST_LOG");
-        command
-    }
-
-    fn config(&self) -> String {
-        let Self { auth, limits, level, listener, .. } = self;
-        format!(
-            "listeners:\n  - address: {listener}\nauth:\n{auth}policy: policy.yaml\n\
-             limits: {{ {limits} }}\naudit: {{ file: audit.jsonl, refusals-every: 100ms }}\n\
-             log: {{ format: json, level: {level} }}\n"
-        )
-    }
-}
-
-/// The address in the event that says that a listener is open.
-fn listening(line: &str) -> Option<SocketAddr> {
-    let event: Value = serde_json::from_str(line).ok()?;
-    let field = |name: &str| {
-        let fields = event.get("fields").unwrap_or(&event);
-        fields.get(name).and_then(Value::as_str).map(str::to_owned)
-    };
-    (field("message")? == "listening").then(|| field("address"))??.parse().ok()
-}
-
-/// Adds a user to a users file, as an operator does.
-///
-/// # Panics
-/// When the command fails.
-#[track_caller]
-pub fn add_user(program: &Path, users: &Path, name: &str, password: &str) {
-    let mut add = Command::new(program);
-    add.args(["user", "add", "--file"]).arg(users).arg(name);
-    command::run_with_input(&mut add, format!("{password}\n").as_bytes(), DEADLINE).succeeded();
-}
+use crate::{DEADLINE, Folder, process};
 
 /// A running gateway; it is killed when this is dropped.
 #[derive(Debug)]
@@ -228,6 +32,10 @@ pub struct Stopped {
 }
 
 impl Gateway {
+    pub(crate) fn new(child: Child, address: SocketAddr, folder: Folder, log: Lines) -> Self {
+        Self { child, address, folder, log }
+    }
+
     /// Where its first listener listens.
     pub fn address(&self) -> SocketAddr {
         self.address

@@ -10,16 +10,20 @@ pub mod command;
 pub mod folder;
 pub mod gateway;
 pub mod lines;
+pub mod measure;
+pub mod namespace;
 pub mod pattern;
 pub mod process;
 pub mod program;
 pub mod rivals;
+pub mod setup;
 pub mod targets;
 
 pub use audit::Record;
 pub use client::Client;
 pub use folder::Folder;
-pub use gateway::{Gateway, Setup};
+pub use gateway::Gateway;
+pub use setup::Setup;
 
 use std::time::Duration;
 

@@ -25,7 +25,7 @@ impl Rival {
     pub fn microsocks() -> Self {
         let address = free_address();
         let mut command = Command::new(command::tool("microsocks"));
-        command.arg("-q").args(["-i", "127.0.0.1", "-p"]).arg(address.port().to_string());
+        command.args(["-i", "127.0.0.1", "-p"]).arg(address.port().to_string());
         Self::start(&mut command, address, Folder::new())
     }
 
@@ -92,4 +92,26 @@ impl Drop for Rival {
 fn free_address() -> SocketAddr {
     let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port on loopback");
     listener.local_addr().expect("a bound listener")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Client, targets};
+
+    #[test]
+    fn both_relay_and_their_processes_can_be_measured() {
+        let echo = targets::echo();
+        for rival in [Rival::microsocks(), Rival::danted()] {
+            let mut client = Client::tunnel(rival.address(), echo.address);
+            client.expect_echo(b"hello");
+            let before = process::cpu_time(rival.pid());
+            let load = vec![7; 64 * 1024];
+            let until = Instant::now() + DEADLINE;
+            while process::cpu_time(rival.pid()) == before {
+                client.expect_echo(&load);
+                assert!(Instant::now() < until, "relaying takes no time");
+            }
+        }
+    }
 }

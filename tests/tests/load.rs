@@ -1,0 +1,132 @@
+//! Many at once: idle tunnels that cost next to nothing, and stalled readers that cost the others nothing.
+//!
+//! The whole loads are `#[ignore]`d and run by `make test-long`; smaller copies run every time.
+
+use std::io::{Read, Write};
+use std::net::{IpAddr, Ipv4Addr, TcpStream};
+use std::time::{Duration, Instant};
+
+use tests::measure::median;
+use tests::targets::Server;
+use tests::{Client, Gateway, Setup, process, targets};
+
+const MIB: u64 = 1 << 20;
+/// The most resident memory that an idle tunnel may take, in octets.
+const MOST_PER_TUNNEL: u64 = 4096;
+
+#[test]
+fn a_thousand_idle_tunnels_take_at_most_4_kib_each_and_all_live() {
+    idle_tunnels(1_000);
+}
+
+#[test]
+#[ignore = "long: run by `make test-long`"]
+fn ten_thousand_idle_tunnels_take_at_most_4_kib_each_and_all_live() {
+    idle_tunnels(10_000);
+}
+
+fn idle_tunnels(count: usize) {
+    // Both ends of every tunnel are in this process; the gateway inherits the limit.
+    process::allow_descriptors(u64::try_from(count).expect("a small number") * 2 + 5_000);
+    let gateway = Setup::new().limit("max-sessions", "20000").start();
+    let target = targets::handing();
+    let mut ends: Vec<(Client, TcpStream)> = Vec::with_capacity(count);
+    let mut open = |number: usize| {
+        // Many sources, so that no address runs out of ports.
+        let source = Ipv4Addr::new(127, 0, 1, u8::try_from(number % 200).expect("small") + 1);
+        let mut client = Client::connect_from(IpAddr::V4(source), gateway.address());
+        client.open(target.address);
+        ends.push((client, target.accept()));
+    };
+    // The first ones pay for what is there once.
+    (0..100).for_each(&mut open);
+    let before = process::resident(gateway.pid());
+    (100..count + 100).for_each(&mut open);
+    let grown = process::resident(gateway.pid()).saturating_sub(before);
+    let each = grown / u64::try_from(count).expect("a small number");
+    println!("{count} idle tunnels: {each} octets of resident memory each");
+    for (client, _) in &mut ends {
+        client.send(b"?");
+    }
+    for (_, stream) in &mut ends {
+        let mut octet = [0];
+        stream.read_exact(&mut octet).expect("the tunnel is open");
+        stream.write_all(b"!").expect("the tunnel is open");
+    }
+    assert!(ends.iter_mut().all(|(client, _)| client.receive(1) == b"!"), "every tunnel lives");
+    assert!(each <= MOST_PER_TUNNEL, "{each} octets for each idle tunnel");
+}
+
+#[test]
+fn two_hundred_stalled_readers_keep_nobody_waiting() {
+    let (quiet, crowded) = (unprivileged(65_534), unprivileged(65_533));
+    let source = targets::source();
+    let _stalled = stall(&crowded, &source, 200);
+    let speeds: Vec<f64> =
+        [&quiet, &crowded].map(|gateway| download(gateway, &source, 256 * MIB)).into_iter().collect();
+    // A rough bound: the whole test measures it in many rounds.
+    assert!(speeds[1] > speeds[0] / 3.0, "MiB/s without and with stalled readers: {speeds:?}");
+}
+
+#[test]
+#[ignore = "long: run by `make test-long`"]
+fn two_thousand_stalled_readers_leave_the_others_their_speed() {
+    process::allow_descriptors(20_000);
+    let (quiet, crowded) = (unprivileged(65_534), unprivileged(65_533));
+    let source = targets::source();
+    let _stalled = stall(&crowded, &source, 2_000);
+    let mut figures = [Vec::new(), Vec::new()];
+    for round in 0..12 {
+        for turn in 0..2 {
+            // They take turns in going first.
+            let which = (turn + round) % 2;
+            let speed = download([&quiet, &crowded][which], &source, 512 * MIB);
+            // The first round warms up.
+            if round > 0 {
+                figures[which].push(speed);
+            }
+        }
+    }
+    let [alone, beside] = figures.map(|figures| median(&figures));
+    println!("MiB/s: {alone:.0} alone, {beside:.0} beside 2,000 stalled readers");
+    assert!(beside >= alone * 0.9, "{beside:.0} MiB/s instead of {alone:.0}");
+}
+
+/// A gateway without privileges. Each has a user of its own, because the kernel counts a user's pipes.
+fn unprivileged(user: u32) -> Gateway {
+    assert!(process::is_root(), "only root can start a gateway as another user");
+    Setup::new().as_user(user).start()
+}
+
+/// Tunnels whose clients do not read, each with its target blocked.
+fn stall(gateway: &Gateway, source: &Server, count: usize) -> Vec<Client> {
+    let clients: Vec<_> = (0..count)
+        .map(|_| {
+            let mut client = Client::connect_narrow(gateway.address());
+            client.open(source.address);
+            client
+        })
+        .collect();
+    // Stalled is who has something to read and leaves it; the first octet tells.
+    for client in &clients {
+        client.stream().peek(&mut [0]).expect("the source sends");
+    }
+    clients
+}
+
+/// MiB per second through a fresh tunnel.
+fn download(gateway: &Gateway, source: &Server, amount: u64) -> f64 {
+    let client = Client::tunnel(gateway.address(), source.address);
+    let started = Instant::now();
+    let mut buffer = vec![0; 256 * 1024];
+    let mut left = amount;
+    while left > 0 {
+        let len = client.stream().read(&mut buffer).expect("the source sends");
+        assert!(len > 0, "the source has no end");
+        left = left.saturating_sub(u64::try_from(len).expect("small"));
+    }
+    let seconds = started.elapsed().max(Duration::from_millis(1)).as_secs_f64();
+    #[expect(clippy::cast_precision_loss, reason = "a few hundred")]
+    let mibs = (amount / MIB) as f64;
+    mibs / seconds
+}

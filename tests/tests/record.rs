@@ -1,0 +1,201 @@
+//! What a session leaves behind: one record, whatever ended it, and never a secret.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use rustix::process::Signal;
+use tests::client::{connect_request, name_request};
+use tests::{Client, DEADLINE, Record, Setup, targets};
+
+const POLICY: &str = "\
+version: 1
+rules:
+  - name: no-mail
+    action: deny
+    port: 25
+  - name: rest
+    action: permit
+    special-use: permit
+";
+
+/// How many end records each client has left.
+fn counts(records: &[Record]) -> BTreeMap<&str, usize> {
+    let mut counts = BTreeMap::new();
+    for record in records.iter().filter(|record| record.is_session()) {
+        *counts.entry(record.text("client")).or_default() += 1;
+    }
+    counts
+}
+
+fn greeted(gateway: SocketAddr) -> Client {
+    let mut client = Client::connect(gateway);
+    assert_eq!(client.greet(&[0x00]), 0x00);
+    client
+}
+
+#[test]
+fn every_ending_leaves_exactly_one_record() {
+    let limited = Setup::new().policy(POLICY).limit("idle-timeout", "3s").limit("handshake-timeout", "2s");
+    let gateway = limited.start();
+    let at = gateway.address();
+    let (echo, refusing, resetting) = (targets::echo(), targets::Refusing::new(), targets::resetting());
+    let mut expected: BTreeMap<String, &str> = BTreeMap::new();
+    let mut expect = |client: &Client, cause| expected.insert(client.local().to_string(), cause);
+
+    let mut denied = greeted(at);
+    denied.send(&connect_request(([127, 0, 0, 1], 25).into()));
+    denied.expect_refusal(0x02);
+    expect(&denied, "denied");
+
+    let mut refused = greeted(at);
+    refused.send(&connect_request(refusing.address));
+    refused.expect_refusal(0x05);
+    expect(&refused, "connection-refused");
+
+    let mut unknown = greeted(at);
+    unknown.send(&name_request(0x03, b"localhost", 80));
+    unknown.expect_refusal(0x07);
+    expect(&unknown, "command-not-served");
+
+    let lost = greeted(at);
+    expect(&lost, "client-lost");
+    drop(lost);
+
+    let late = greeted(at);
+    expect(&late, "handshake-timeout");
+
+    let closed = Client::tunnel(at, echo.address);
+    expect(&closed, "closed");
+    drop(closed);
+
+    let reset = Client::tunnel(at, echo.address);
+    expect(&reset, "client-failed");
+    reset.reset();
+
+    let mut cut = Client::tunnel(at, resetting.address);
+    cut.send(b"x");
+    cut.receive_all();
+    expect(&cut, "target-failed");
+
+    let idle = Client::tunnel(at, echo.address);
+    expect(&idle, "idle-timeout");
+    gateway.session_of(idle.local());
+
+    let (target, mut last) = (targets::handing(), Client::tunnel(at, echo.address));
+    last.expect_echo(b"in the middle of something");
+    expect(&last, "gateway-stopped");
+    // Stays in its handshake until the gateway stops.
+    let dialling = greeted(at);
+    expect(&dialling, "gateway-stopped");
+    drop(target);
+
+    let stopped = gateway.stop();
+    assert_eq!(stopped.code, Some(0), "{}", stopped.log);
+    for (client, cause) in &expected {
+        let of_client: Vec<_> =
+            stopped.records.iter().filter(|record| record.text("client") == *client).collect();
+        let causes: Vec<_> = of_client.iter().map(|record| record.text("cause")).collect();
+        assert_eq!(causes, [*cause], "the records of {client}: {of_client:#?}");
+    }
+    assert_eq!(counts(&stopped.records).values().sum::<usize>(), expected.len());
+    let ids: std::collections::BTreeSet<_> =
+        stopped.records.iter().map(|record| record.text("session")).collect();
+    assert_eq!(ids.len(), expected.len(), "no two sessions share an id");
+}
+
+#[test]
+fn many_sessions_at_the_moment_of_a_stop_have_their_records() {
+    let (gateway, echo) = (Setup::new().start(), targets::echo());
+    let clients: Vec<_> = (0..300).map(|_| Client::tunnel(gateway.address(), echo.address)).collect();
+    let stopped = gateway.stop();
+    let counts = counts(&stopped.records);
+    assert_eq!(counts.len(), clients.len());
+    for client in &clients {
+        assert_eq!(counts.get(client.local().to_string().as_str()), Some(&1));
+    }
+}
+
+#[test]
+fn the_log_says_the_same_as_the_audit_file() {
+    let (gateway, echo) = (Setup::new().start(), targets::echo());
+    let mut client = Client::tunnel(gateway.address(), echo.address);
+    client.expect_echo(b"hello");
+    let address = client.local().to_string();
+    drop(client);
+    let record = gateway.session();
+    let line = gateway.log().find(DEADLINE, |line| {
+        let event: serde_json::Value = serde_json::from_str(line).ok()?;
+        (event["message"] == "session").then_some(event)
+    });
+    let line = line.expect("one event for the session");
+    for field in ["session", "method", "identity", "target", "rule", "verdict", "cause", "up", "down"] {
+        assert_eq!(line[field], record.0[field], "field `{field}` of {line}");
+    }
+    assert_eq!(line["client"], address);
+    assert_eq!((record.up(), record.down()), (5, 5));
+}
+
+#[test]
+fn an_interrupt_ends_the_gateway_as_a_stop_does() {
+    let mut gateway = Setup::new().start();
+    gateway.signal(Signal::INT);
+    assert!(gateway.log().wait_for_end(DEADLINE));
+    while gateway.is_running() {
+        std::thread::yield_now();
+    }
+    assert!(!targets::is_open(gateway.address()));
+}
+
+#[test]
+fn a_scan_leaves_counts_instead_of_records() {
+    let gateway = Setup::new().start();
+    for _ in 0..200 {
+        let mut client = Client::connect(gateway.address());
+        assert_eq!(client.greet(&[0x02]), 0xFF);
+    }
+    let stopped = gateway.stop();
+    let refusals: Vec<_> =
+        stopped.records.iter().filter(|record| record.text("event") == "refusals").collect();
+    let counted: u64 = refusals.iter().map(|record| record.number("count")).sum();
+    assert_eq!(counted, 200);
+    assert!(refusals.len() < 100, "{} lines for one source", refusals.len());
+    assert!(counts(&stopped.records).is_empty());
+}
+
+#[test]
+fn no_password_stands_in_log_or_record_at_any_level() {
+    let passwords = ["right-horse-battery", "wrong-horse-battery"];
+    let gateway = Setup::new().user("alice", passwords[0]).level("trace").start();
+    let echo = targets::echo();
+    for (password, status) in passwords.into_iter().zip([0, 1]) {
+        for name in ["alice", "nobody-here"] {
+            let mut client = Client::connect(gateway.address());
+            assert_eq!(client.greet(&[0x02]), 0x02);
+            let granted = client.login("alice", password) == 0x00;
+            assert_eq!(granted, status == 0, "{name}");
+            if granted {
+                assert_eq!(client.connect_to(echo.address).code, 0x00);
+                client.expect_echo(b"hello");
+            }
+        }
+    }
+    let mut cut = Client::connect(gateway.address());
+    cut.send(b"\x05\x01\x02\x01\x05alice\x13right-horse-batter");
+    drop(cut);
+    let mut broken = Client::connect(gateway.address());
+    broken.send(b"\x05\x01\x02\x07\x05alice\x13right-horse-battery");
+    broken.receive_all();
+    gateway.sessions(4);
+    let stopped = gateway.stop();
+    assert!(stopped.log.contains("alice"), "the log speaks of the sessions at all");
+    let audit: String = stopped.records.iter().map(ToString::to_string).collect();
+    for secret in ["horse", "battery"] {
+        let octets = secret.as_bytes();
+        let decimal = octets.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        let hex: String = octets.iter().map(|octet| format!("{octet:02x}")).collect();
+        for form in [secret.to_owned(), decimal, hex.clone(), hex.to_uppercase()] {
+            assert!(!stopped.log.contains(&form), "`{form}` stands in the log");
+            assert!(!audit.contains(&form), "`{form}` stands in the audit file");
+        }
+    }
+}
