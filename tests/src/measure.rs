@@ -34,11 +34,22 @@ impl Contender {
             pid: gateway.pid(),
             _server: Server::Ours { _gateway: gateway },
         }];
-        for (name, rival) in [("microsocks", Rival::microsocks()), ("danted", Rival::danted())] {
-            let (address, pid) = (rival.address(), rival.pid());
-            all.push(Self { name, address, pid, _server: Server::Theirs { _rival: rival } });
-        }
+        all.extend(Self::rivals());
         all
+    }
+
+    /// Microsocks and danted alone.
+    pub fn rivals() -> Vec<Self> {
+        let rivals = [("microsocks", Rival::microsocks()), ("danted", Rival::danted())];
+        rivals
+            .into_iter()
+            .map(|(name, rival)| Self {
+                name,
+                address: rival.address(),
+                pid: rival.pid(),
+                _server: Server::Theirs { _rival: rival },
+            })
+            .collect()
     }
 }
 

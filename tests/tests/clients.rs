@@ -156,14 +156,19 @@ fn two_requests_of_curl_share_one_session() {
 #[test]
 fn socksify_of_dante_reaches_its_target() {
     let (gateway, web, folder) = (with_alice(), targets::http(), Folder::new());
-    let via = format!("via: {} port = {}", gateway.address().ip(), gateway.address().port());
-    let config = folder.write(
-        "socks.conf",
-        &format!(
-            "route {{ from: 0.0.0.0/0 to: 0.0.0.0/0 {via} proxyprotocol: socks_v5 \
-             command: connect protocol: tcp method: username }}\n"
-        ),
-    );
+    let (ip, port) = (gateway.address().ip(), gateway.address().port());
+    // Its parser wants a line for each statement.
+    let route = [
+        "errorlog: stderr".to_owned(),
+        "route {".into(),
+        format!("from: 0.0.0.0/0 to: 0.0.0.0/0 via: {ip} port = {port}"),
+        "proxyprotocol: socks_v5".into(),
+        "command: connect".into(),
+        "protocol: tcp".into(),
+        "method: username".into(),
+        "}".into(),
+    ];
+    let config = folder.write("socks.conf", &(route.join("\n") + "\n"));
     let mut command = plain("socksify");
     command.arg(tool("curl")).args(["--disable", "--silent", "--show-error"]);
     command.arg(format!("http://{}/", web.address)).env("SOCKS_CONF", config);
