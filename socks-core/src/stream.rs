@@ -239,6 +239,15 @@ impl Protection {
         self.seal.seal(message, level)
     }
 
+    /// Seals several messages, in order, as [`Protection::seal`] seals one.
+    ///
+    /// # Errors
+    /// As [`Seal::seal_all`](crate::Seal::seal_all).
+    pub fn seal_all(&mut self, messages: &mut [Sealing<'_>]) -> Result<(), SealError> {
+        let level = self.sealing_level();
+        self.seal.seal_all(messages, level)
+    }
+
     /// The level at which this side seals.
     pub fn sealing_level(&self) -> Level {
         match self.level {

@@ -1,4 +1,30 @@
-//! The TCP relay.
+//! The TCP relay: carries octets between a client and its target until both have ended.
+//!
+//! A [`Relayer`] is what all tunnels of a process share: buffers and pipes. [`Relayer::run`] is one tunnel, a
+//! small future with both directions in it that holds neither buffer nor pipe while nothing moves. Dropping
+//! it ends the tunnel.
+//!
+//! Without protection octets are copied at first and moved by splice(2) once they come in bulk; with
+//! protection frames are opened and sealed in place. A half-close passes through, a reset passes as a reset,
+//! and an end that nobody made in order (idle timeout, refused frame) is shown to both sides as a reset.
+
+mod buffer;
+mod drive;
+mod meter;
+mod opening;
+mod path;
+mod pieces;
+#[cfg(not(target_os = "linux"))]
+#[path = "no_pipe.rs"]
+mod pipe;
+#[cfg(target_os = "linux")]
+mod pipe;
+mod plain;
+mod protected;
+mod sealing;
+mod socket;
+
+pub use meter::{LEASE, Meter, Unlimited, Way};
 
 use std::io;
 use std::sync::Arc;
@@ -7,7 +33,14 @@ use std::time::Duration;
 
 use tokio::net::TcpStream;
 
-use crate::{ClientStream, OpenError, SealError};
+use self::buffer::BufferPool;
+use self::drive::drive;
+use self::path::Path;
+use self::pipe::PipePool;
+use self::plain::Plain;
+use self::protected::Protected;
+use self::socket::Socket;
+use crate::{ClientStream, OpenError, ProtectedStream, SealError};
 
 /// Octets relayed so far, readable by everybody while the session runs.
 #[derive(Debug, Default)]
@@ -17,54 +50,179 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// Octets of user data from the client to the target.
+    /// Octets of user data from the client that the target's socket has taken.
     pub fn up(&self) -> u64 {
         self.up.load(Ordering::Relaxed)
     }
 
-    /// Octets of user data from the target to the client.
+    /// Octets of user data from the target that the client's socket has taken.
     pub fn down(&self) -> u64 {
         self.down.load(Ordering::Relaxed)
     }
+
+    fn total(&self) -> u64 {
+        self.up().wrapping_add(self.down())
+    }
+
+    fn add(&self, way: Way, octets: usize) {
+        let counter = match way {
+            Way::Up => &self.up,
+            Way::Down => &self.down,
+        };
+        counter.fetch_add(octets as u64, Ordering::Relaxed);
+    }
 }
 
-/// What a relay runs under.
+/// What one tunnel runs under.
+#[derive(Debug)]
 pub struct Terms {
-    /// How long no octet may move in either direction.
+    /// How long no octet may be delivered in either direction.
     pub idle_timeout: Duration,
-    /// Where relayed octets are counted.
+    /// Who grants the octets.
+    pub meter: Arc<dyn Meter>,
+    /// Where delivered octets are counted.
     pub progress: Arc<Progress>,
+}
+
+impl Terms {
+    /// Terms with an idle timeout and nothing else: unlimited, counted from zero.
+    pub fn new(idle_timeout: Duration) -> Self {
+        Self { idle_timeout, meter: Arc::new(Unlimited), progress: Arc::default() }
+    }
 }
 
 /// Why a relay ended.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum RelayEnd {
     /// Both sides closed in order.
     Closed,
-    /// No octet moved for the idle timeout.
+    /// No octet was delivered for the idle timeout; both sides were reset.
     Idle,
     /// The client's socket failed (a reset, mostly); the target was reset too.
     ClientFailed(io::Error),
     /// The target's socket failed; the client was reset too.
     TargetFailed(io::Error),
-    /// The client's stream ended inside a protected frame.
+    /// The client's stream ended inside a protected frame; both sides were reset.
     CutFrame,
-    /// A protected frame was refused.
+    /// A protected frame was refused; both sides were reset.
     Open(OpenError),
-    /// A frame could not be sealed.
+    /// A frame could not be sealed; both sides were reset.
     Seal(SealError),
 }
 
-/// What all relays of a process share.
-pub struct Relayer {}
+/// Sizes and bounds of a [`Relayer`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RelayerOptions {
+    /// The most pipes for splice(2); 0: always copy. Each takes two descriptors.
+    pub pipes: usize,
+    /// The size of a pipe in octets. Without privileges the kernel gives all processes of a user 64 MiB
+    /// (`pipe-user-pages-soft`) together; what is beyond shrinks, is refused here, and those tunnels copy.
+    pub pipe_size: usize,
+    /// The size of a buffer for copying, in octets.
+    pub buffer_size: usize,
+    /// How many buffers of each sort are kept when nobody uses them.
+    pub spare_buffers: usize,
+    /// How long an end that was reset is still read empty while nothing can be delivered, before the other
+    /// end is reset too.
+    pub reset_grace: Duration,
+}
 
-impl Relayer {
-    /// Carries octets both ways until both sides have ended, or one has failed.
-    pub async fn run(&self, client: ClientStream, mut target: TcpStream, terms: Terms) -> RelayEnd {
-        let _ = terms;
-        if let ClientStream::Plain(mut io) = client {
-            let _ = tokio::io::copy_bidirectional(&mut io.socket, &mut target).await;
-        }
-        RelayEnd::Closed
+impl RelayerOptions {
+    /// The most descriptors that the relay uses beside the sockets.
+    pub fn descriptors(&self) -> usize {
+        self.pipes.saturating_mul(2)
     }
 }
+
+impl Default for RelayerOptions {
+    fn default() -> Self {
+        Self {
+            pipes: 64,
+            pipe_size: 256 * 1024,
+            buffer_size: 64 * 1024,
+            spare_buffers: 64,
+            reset_grace: Duration::from_secs(1),
+        }
+    }
+}
+
+/// What all tunnels of a process share.
+#[derive(Debug)]
+pub struct Relayer {
+    pools: Pools,
+    reset_grace: Duration,
+}
+
+/// What tunnels borrow while octets are in flight.
+#[derive(Debug)]
+struct Pools {
+    buffers: BufferPool,
+    frames: BufferPool,
+    pipes: PipePool,
+}
+
+impl Relayer {
+    /// Makes a relayer; nothing is allocated before a tunnel needs it.
+    pub fn new(options: &RelayerOptions) -> Self {
+        let pools = Pools {
+            buffers: BufferPool::new(options.buffer_size.max(1), options.spare_buffers),
+            frames: BufferPool::new(protected::BUFFER, options.spare_buffers),
+            pipes: PipePool::new(options.pipes, options.pipe_size),
+        };
+        Self { pools, reset_grace: options.reset_grace }
+    }
+
+    /// Carries octets both ways until both sides have ended, or one has failed.
+    ///
+    /// What the client has sent already and nobody has taken goes to the target first. Both sockets get
+    /// `TCP_NODELAY` and keep urgent data inline. Dropping the future at any time closes both.
+    pub fn run(
+        &self,
+        client: ClientStream,
+        target: TcpStream,
+        terms: Terms,
+    ) -> impl Future<Output = RelayEnd> + Send + use<'_> {
+        let (client, start) = Start::from(client);
+        async move {
+            let (client, target) = (Socket(&client), Socket(&target));
+            client.prepare();
+            target.prepare();
+            let up = Path { way: Way::Up, source: client, sink: target, pools: &self.pools, terms: &terms };
+            match start {
+                Start::Plain(early) => drive(Plain::new(up, early), up, self.reset_grace).await,
+                Start::Protected(start) => {
+                    Box::pin(drive(Protected::new(up, *start), up, self.reset_grace)).await
+                }
+            }
+        }
+    }
+}
+
+impl Default for Relayer {
+    fn default() -> Self {
+        Self::new(&RelayerOptions::default())
+    }
+}
+
+/// What a tunnel starts with beside its sockets.
+enum Start {
+    Plain(Vec<u8>),
+    Protected(Box<protected::Start>),
+}
+
+impl Start {
+    fn from(client: ClientStream) -> (TcpStream, Self) {
+        match client {
+            ClientStream::Plain(io) => (io.socket, Self::Plain(io.received.to_vec())),
+            ClientStream::Protected(stream) => {
+                let ProtectedStream { io, protection, plaintext } = *stream;
+                let start = protected::Start { protection, plaintext, frames: io.received };
+                (io.socket, Self::Protected(Box::new(start)))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,150 @@
+//! From a target to its protected client: octets are read where their frames will be, and sealed in place.
+
+use std::array;
+use std::io::{self, IoSliceMut};
+use std::task::{Context, Poll, ready};
+
+use super::buffer::Buffer;
+use super::path::{Fault, Path, Quantum};
+use super::pieces::Pieces;
+use super::protected::{BUFFER, QUANTUM};
+use crate::{Protection, SealError, Sealing as Message};
+
+/// The most octets of user data in one frame; less if the protection wants less.
+const MESSAGE: usize = 16 * 1024;
+/// The most messages that are sealed together and sent with one write.
+const LANES: usize = 8;
+
+/// The direction that seals.
+pub(super) struct Sealing<'a> {
+    path: Path<'a>,
+    /// Frames that are being written.
+    buffer: Option<Buffer<'a>>,
+    frames: Pieces,
+    ended: bool,
+    abandoned: bool,
+}
+
+/// How messages lie in a buffer: head room, plaintext, tail room, and the next.
+#[derive(Clone, Copy)]
+struct Layout {
+    head: usize,
+    message: usize,
+    stride: usize,
+    lanes: usize,
+}
+
+impl Layout {
+    fn of(protection: &Protection) -> Self {
+        let room = protection.seal.room();
+        let message = protection.seal.max_plaintext().clamp(1, MESSAGE);
+        let stride = room.head + message + room.tail;
+        Self { head: room.head, message, stride, lanes: (BUFFER / stride).clamp(1, LANES) }
+    }
+
+    /// How many octets of `total` go into each message.
+    fn lengths(self, total: usize) -> [usize; LANES] {
+        array::from_fn(|lane| total.saturating_sub(lane * self.message).min(self.message))
+    }
+}
+
+impl<'a> Sealing<'a> {
+    /// A direction in which nothing has come yet.
+    pub(super) fn new(path: Path<'a>) -> Self {
+        Self { path, buffer: None, frames: Pieces::default(), ended: false, abandoned: false }
+    }
+
+    /// Moves what can be moved; `Ready(Ok(()))` is the end in order.
+    pub(super) fn poll(
+        &mut self,
+        protection: &mut Protection,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), Fault>> {
+        let polled = self.poll_moves(protection, cx);
+        if polled.is_pending()
+            && let Some(buffer) = &mut self.buffer
+        {
+            buffer.shrink();
+        }
+        polled
+    }
+
+    /// Tells whether frames wait for the client.
+    pub(super) fn is_loaded(&self) -> bool {
+        !self.frames.is_empty()
+    }
+
+    /// The end of the target's stream is no end in order any more.
+    pub(super) fn abandon(&mut self) {
+        self.abandoned = true;
+    }
+
+    fn poll_moves(&mut self, protection: &mut Protection, cx: &mut Context<'_>) -> Poll<Result<(), Fault>> {
+        let mut quantum = Quantum::new(QUANTUM);
+        while !self.ended {
+            ready!(self.poll_deliver(cx)).map_err(Fault::Sink)?;
+            ready!(quantum.poll_left(cx));
+            let layout = Layout::of(protection);
+            let read = ready!(self.poll_read(layout, cx)).map_err(Fault::Source)?;
+            quantum.count(read);
+            if read > 0 {
+                self.seal(protection, layout, read).map_err(Fault::Seal)?;
+            } else {
+                self.ended = true;
+                self.buffer = None;
+                if !self.abandoned {
+                    self.path.sink.end().map_err(Fault::Sink)?;
+                }
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_deliver(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while let Some(buffer) = self.buffer.as_ref().filter(|_| !self.frames.is_empty()) {
+            let delivered = ready!(self.frames.poll_write(self.path.sink, buffer.held(), cx))?;
+            self.path.delivered(delivered);
+        }
+        self.buffer = None;
+        Poll::Ready(Ok(()))
+    }
+
+    /// Reads once, into the places of the messages; 0 is the end.
+    fn poll_read(&mut self, layout: Layout, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let granted = ready!(self.path.poll_grant(cx, layout.lanes * layout.message))?;
+        let mut buffer = self.path.pools.frames.take();
+        buffer.make_room(layout.stride);
+        let mut lanes = buffer.room().chunks_exact_mut(layout.stride);
+        let mut places = layout.lengths(granted).map(|len| {
+            let place = lanes.next().and_then(|lane| lane.get_mut(layout.head..layout.head + len));
+            IoSliceMut::new(place.unwrap_or_default())
+        });
+        let wanted = places.iter().map(|place| place.len()).sum();
+        let polled = self.path.source.poll_read_vectored(cx, &mut places, wanted);
+        let read = if let Poll::Ready(Ok(read)) = &polled { *read } else { 0 };
+        self.path.settle(granted, read);
+        if read > 0 {
+            buffer.filled(read.div_ceil(layout.message) * layout.stride);
+            self.buffer = Some(buffer);
+        }
+        polled
+    }
+
+    /// Makes frames of what was read.
+    fn seal(&mut self, protection: &mut Protection, layout: Layout, read: usize) -> Result<(), SealError> {
+        let Some(buffer) = &mut self.buffer else { return Ok(()) };
+        let lengths = layout.lengths(read);
+        let mut lanes = buffer.held_mut().chunks_exact_mut(layout.stride);
+        let mut messages = lengths.map(|len| Message {
+            buffer: lanes.next().unwrap_or_default(),
+            range: layout.head..layout.head + len,
+        });
+        let count = read.div_ceil(layout.message);
+        protection.seal_all(messages.get_mut(..count).ok_or(SealError::Room)?)?;
+        for (lane, (message, len)) in messages.iter().zip(lengths).take(count).enumerate() {
+            let start = lane * layout.stride;
+            self.frames.push(start + message.range.start..start + message.range.end, len);
+        }
+        Ok(())
+    }
+}

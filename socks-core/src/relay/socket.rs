@@ -1,0 +1,130 @@
+//! A socket as a relay uses it: both ways from one task, without buffers or futures of its own.
+
+use std::io::{self, IoSlice, IoSliceMut};
+use std::task::{Context, Poll, ready};
+
+use rustix::net::Shutdown;
+use tokio::io::Interest;
+use tokio::net::TcpStream;
+
+/// One end of a tunnel, shared by its two directions.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Socket<'a>(pub(super) &'a TcpStream);
+
+/// What a call of the system needs from a socket.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Call {
+    interest: Interest,
+    wanted: usize,
+}
+
+impl Call {
+    /// A call that takes up to `wanted` octets.
+    pub(super) fn read(wanted: usize) -> Self {
+        Self { interest: Interest::READABLE, wanted }
+    }
+
+    /// A call that gives up to `wanted` octets.
+    pub(super) fn write(wanted: usize) -> Self {
+        Self { interest: Interest::WRITABLE, wanted }
+    }
+}
+
+impl Socket<'_> {
+    /// Waits until there is something to read, or the end.
+    pub(super) fn poll_readable(self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.0.poll_read_ready(cx)
+    }
+
+    /// Reads into `buffer`; `Ok(0)` is the end.
+    pub(super) fn poll_read(self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        let wanted = buffer.len();
+        self.poll_io(cx, Call::read(wanted), || rustix::io::read(self.0, &mut *buffer))
+    }
+
+    /// Reads into several places in their order; `wanted` is the sum of their lengths.
+    pub(super) fn poll_read_vectored(
+        self,
+        cx: &mut Context<'_>,
+        places: &mut [IoSliceMut<'_>],
+        wanted: usize,
+    ) -> Poll<io::Result<usize>> {
+        self.poll_io(cx, Call::read(wanted), || rustix::io::readv(self.0, places))
+    }
+
+    /// Writes as much of `octets` as there is room for.
+    pub(super) fn poll_write(self, cx: &mut Context<'_>, octets: &[u8]) -> Poll<io::Result<usize>> {
+        self.poll_io(cx, Call::write(octets.len()), || rustix::io::write(self.0, octets))
+    }
+
+    /// Writes several pieces with one call; `wanted` is the sum of their lengths.
+    pub(super) fn poll_write_vectored(
+        self,
+        cx: &mut Context<'_>,
+        pieces: &[IoSlice<'_>],
+        wanted: usize,
+    ) -> Poll<io::Result<usize>> {
+        self.poll_io(cx, Call::write(wanted), || rustix::io::writev(self.0, pieces))
+    }
+
+    /// Runs one call of the system when the socket is ready for it, again when it was not after all.
+    ///
+    /// A call that moves less than `wanted` has shown that the socket is drained or full: readiness is
+    /// cleared at once, which spares the call that would only say so. Readiness is edge-triggered, so
+    /// what arrives after the call sets it again.
+    pub(super) fn poll_io(
+        self,
+        cx: &mut Context<'_>,
+        Call { interest, wanted }: Call,
+        mut call: impl FnMut() -> rustix::io::Result<usize>,
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            if interest.is_readable() {
+                ready!(self.0.poll_read_ready(cx))?;
+            } else {
+                ready!(self.0.poll_write_ready(cx))?;
+            }
+            let mut moved = None;
+            let tried = self.0.try_io(interest, || {
+                let count = call()?;
+                moved = Some(count);
+                if 0 < count && count < wanted { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
+            });
+            match (moved, tried) {
+                (Some(count), _) => return Poll::Ready(Ok(count)),
+                (None, Err(error)) if error.kind() != io::ErrorKind::WouldBlock => {
+                    return Poll::Ready(Err(error));
+                }
+                (None, _) => {}
+            }
+        }
+    }
+
+    /// Tells the peer that no more octets come.
+    pub(super) fn end(self) -> io::Result<()> {
+        match rustix::net::shutdown(self.0, Shutdown::Write) {
+            Ok(()) => Ok(()),
+            Err(error) => Err(self.failure().unwrap_or_else(|| error.into())),
+        }
+    }
+
+    /// Takes the error that the socket has met, if it has met one.
+    pub(super) fn failure(self) -> Option<io::Error> {
+        self.0.take_error().ok().flatten()
+    }
+
+    /// Prepares for relaying: what comes in goes out at once, and urgent data keeps its place in the stream
+    /// (otherwise its octet would be lost on the way).
+    ///
+    /// A socket that has failed refuses options; the first read tells the same better.
+    pub(super) fn prepare(self) {
+        let _ = rustix::net::sockopt::set_tcp_nodelay(self.0, true);
+        let _ = rustix::net::sockopt::set_socket_oobinline(self.0, true);
+    }
+
+    /// Makes the coming drop of the socket a reset instead of an orderly end.
+    pub(super) fn reset_on_drop(self) {
+        // Fails only on a socket whose connection is gone already.
+        let _ = self.0.set_zero_linger();
+    }
+}
