@@ -88,8 +88,8 @@ impl fmt::Display for Finding {
         }
         write!(f, "{}: {}", self.severity, printable(&self.message))?;
         let gutter = match &self.place {
-            Some(place) => show_line(place, f)?,
-            None => 0,
+            Some(place) if !place.source().is_secret() => show_line(place, f)?,
+            _ => 0,
         };
         match &self.help {
             Some(help) => write!(f, "\n {:gutter$}  help: {}", "", printable(help)),
@@ -284,6 +284,12 @@ mod tests {
     fn control_characters_of_a_file_do_not_reach_the_terminal() {
         let place = Place::new(&Source::new("f", "a\u{1b}[2Jb"), 0, 3);
         assert!(!Finding::mistake(&place, "bad `\u{7}`").to_string().contains(['\u{1b}', '\u{7}']));
+    }
+
+    #[test]
+    fn a_secret_text_is_not_shown() {
+        let place = Place::new(&Source::secret("f", "password: hunter2"), 10, 17);
+        assert_eq!(Finding::mistake(&place, "is no hash").to_string(), "f:1:11: mistake: is no hash");
     }
 
     #[test]

@@ -9,6 +9,7 @@ pub struct Source {
     text: Box<str>,
     /// The offset of each line's first octet.
     lines: Box<[u32]>,
+    secret: bool,
 }
 
 impl Source {
@@ -16,9 +17,21 @@ impl Source {
     ///
     /// Places in it can only be told apart within the first 4 GiB.
     pub fn new(name: &str, text: impl Into<Box<str>>) -> Arc<Self> {
-        let text = text.into();
-        let lines = line_starts(&text);
-        Arc::new(Self { name: name.into(), text, lines })
+        Arc::new(Self::of(name, text.into(), false))
+    }
+
+    /// A text that findings must not show: they name the place alone.
+    pub fn secret(name: &str, text: impl Into<Box<str>>) -> Arc<Self> {
+        Arc::new(Self::of(name, text.into(), true))
+    }
+
+    fn of(name: &str, text: Box<str>, secret: bool) -> Self {
+        Self { name: name.into(), lines: line_starts(&text), text, secret }
+    }
+
+    /// Tells whether findings must not show the text.
+    pub fn is_secret(&self) -> bool {
+        self.secret
     }
 
     /// The name that findings show: a path, as the operator wrote it.
