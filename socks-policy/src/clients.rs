@@ -1,0 +1,204 @@
+//! The `clients` section: which doors are open to whom, and with what protection.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use ipnet::IpNet;
+use socks_core::{Identity, Level, Levels};
+
+use crate::Ruleset;
+use crate::pattern::IdentityPattern;
+use crate::set::Condition;
+
+/// One row of `clients`; a condition that is `None` matches everything.
+#[derive(Debug)]
+pub(crate) struct Row {
+    pub(crate) source: Option<Condition<IpNet>>,
+    pub(crate) listener: Option<Condition<Box<str>>>,
+    pub(crate) identity: Option<Condition<IdentityPattern>>,
+    pub(crate) methods: Vec<Arc<str>>,
+    pub(crate) levels: Levels,
+}
+
+impl Row {
+    fn admits(&self, listener: &str, source: IpAddr) -> bool {
+        let by_source = self.source.as_ref().is_none_or(|own| own.elements().any(|it| it.contains(&source)));
+        by_source && self.listener.as_ref().is_none_or(|own| own.elements().any(|name| **name == *listener))
+    }
+
+    fn means(&self, identity: &Identity) -> bool {
+        self.methods.contains(&identity.method)
+            && self.identity.as_ref().is_none_or(|own| own.elements().any(|it| it.matches(identity)))
+    }
+}
+
+/// The authenticators that are on offer to a client, in the policy's order of preference.
+#[derive(Debug, Clone, Default)]
+pub struct Doors<'a>(Vec<Door<'a>>);
+
+impl<'a> Doors<'a> {
+    /// Tells whether there are none: the client has no business here.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// The doors, most preferred first.
+    pub fn iter(&self) -> std::slice::Iter<'_, Door<'a>> {
+        self.0.iter()
+    }
+
+    /// Opens the doors of one more row that may decide.
+    fn open(&mut self, row: &'a Row) {
+        let is_last = row.identity.is_none();
+        for method in &row.methods {
+            match self.0.iter_mut().find(|door| door.method == method) {
+                Some(door) if door.is_settled => {}
+                Some(door) => {
+                    door.levels = either(&door.levels, &row.levels);
+                    door.is_settled = is_last;
+                }
+                None => self.0.push(Door { method, levels: row.levels.clone(), is_settled: is_last }),
+            }
+        }
+    }
+}
+
+impl<'a> IntoIterator for Doors<'a> {
+    type Item = Door<'a>;
+    type IntoIter = std::vec::IntoIter<Door<'a>>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
+    }
+}
+
+impl<'a, 'b> IntoIterator for &'b Doors<'a> {
+    type Item = &'b Door<'a>;
+    type IntoIter = std::slice::Iter<'b, Door<'a>>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
+/// One authenticator on offer.
+#[derive(Debug, Clone)]
+pub struct Door<'a> {
+    method: &'a Arc<str>,
+    levels: Levels,
+    /// Whether a row for everybody has been met: later rows cannot decide for this method.
+    is_settled: bool,
+}
+
+impl<'a> Door<'a> {
+    /// The authenticator's configured name.
+    pub fn method(&self) -> &'a Arc<str> {
+        self.method
+    }
+
+    /// The levels that at least one of the rows that may decide allows. Where this has no unprotected one, a
+    /// method that cannot protect need not be offered.
+    pub fn levels(&self) -> &Levels {
+        &self.levels
+    }
+}
+
+/// What one or the other allows.
+fn either(one: &Levels, other: &Levels) -> Levels {
+    let (Levels::Only(one), Levels::Only(other)) = (one, other) else { return Levels::Unrestricted };
+    let mut levels: Vec<Level> = one.clone();
+    levels.extend(other.iter().filter(|level| !one.contains(level)));
+    Levels::Only(levels)
+}
+
+impl Ruleset {
+    /// The authenticators on offer to a client at that address, before it is known who it is.
+    ///
+    /// Every row of `clients` that may still decide counts, so rows for certain identities do too.
+    pub fn doors(&self, listener: &str, client: IpAddr) -> Doors<'_> {
+        let client = client.to_canonical();
+        let mut doors = Doors::default();
+        self.clients.iter().filter(|row| row.admits(listener, client)).for_each(|row| doors.open(row));
+        doors
+    }
+
+    /// The protection levels for a proven identity: those of the first row with its source, listener, name and
+    /// method. `None`: there is no such row, and the client is refused. A row that says nothing of protection
+    /// is [`Levels::Unrestricted`].
+    pub fn levels(&self, listener: &str, client: IpAddr, identity: &Identity) -> Option<Levels> {
+        let client = client.to_canonical();
+        let row = self.clients.iter().find(|row| row.admits(listener, client) && row.means(identity))?;
+        Some(row.levels.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::ruleset;
+
+    fn shown(ruleset: &Ruleset, listener: &str, client: &str) -> String {
+        let doors = ruleset.doors(listener, client.parse().unwrap());
+        let door = |door: &Door<'_>| match door.levels() {
+            Levels::Unrestricted => format!("{} any", door.method()),
+            Levels::Only(levels) => {
+                let levels: Vec<_> = levels.iter().map(|level| level.as_str()).collect();
+                format!("{} {}", door.method(), levels.join("|"))
+            }
+        };
+        doors.iter().map(door).collect::<Vec<_>>().join(", ")
+    }
+
+    const CLIENTS: &str = "\
+version: 1
+clients:
+  - { source: 10.1.0.0/16, identity: '*@R', methods: [gssapi], protection: confidentiality }
+  - { source: 10.0.0.0/8, methods: [gssapi, password], protection: [integrity, none] }
+  - { source: 10.0.0.0/8, methods: [gssapi, none] }
+  - { listener: lab, methods: [none] }
+rules: []
+";
+
+    #[test]
+    fn doors_are_those_of_rows_that_may_still_decide() {
+        let ruleset = ruleset(CLIENTS);
+        let table = [
+            ("", "10.1.0.1", "gssapi confidentiality|integrity|none, password integrity|none, none any"),
+            ("", "10.2.0.1", "gssapi integrity|none, password integrity|none, none any"),
+            ("", "::ffff:10.2.0.1", "gssapi integrity|none, password integrity|none, none any"),
+            ("lab", "192.0.2.1", "none any"),
+            ("", "192.0.2.1", ""),
+        ];
+        for (listener, client, expected) in table {
+            assert_eq!(shown(&ruleset, listener, client), expected, "{client} at `{listener}`");
+        }
+        assert!(ruleset.doors("", "192.0.2.1".parse().unwrap()).is_empty());
+    }
+
+    #[test]
+    fn the_first_row_with_source_listener_identity_and_method_decides_the_levels() {
+        use Level::{Confidentiality, Integrity, None as Clear};
+        let ruleset = ruleset(CLIENTS);
+        let principal = |name: &str| Identity::principal(name.parse().unwrap()).by("gssapi".into());
+        let user = Identity::user("bob").by("password".into());
+        let anonymous = Identity::anonymous().by("none".into());
+        let table = [
+            ("10.1.0.1", principal("alice@R"), Some(Levels::Only(vec![Confidentiality]))),
+            ("10.1.0.1", principal("alice@S"), Some(Levels::Only(vec![Integrity, Clear]))),
+            ("10.2.0.1", principal("alice@R"), Some(Levels::Only(vec![Integrity, Clear]))),
+            ("10.1.0.1", user.clone(), Some(Levels::Only(vec![Integrity, Clear]))),
+            ("10.1.0.1", anonymous.clone(), Some(Levels::Unrestricted)),
+            ("192.0.2.1", anonymous, None),
+            ("192.0.2.1", user, None),
+        ];
+        for (client, identity, expected) in table {
+            let levels = ruleset.levels("", client.parse().unwrap(), &identity);
+            assert_eq!(levels, expected, "{identity} from {client}");
+        }
+    }
+}

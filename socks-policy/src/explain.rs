@@ -1,0 +1,186 @@
+//! The decision with its reasons, rule by rule, for people and for programs.
+
+use std::fmt;
+use std::net::SocketAddr;
+
+use serde::Serialize;
+
+use crate::rule::{Action, Check};
+use crate::view::View;
+use crate::{Decision, Fact, Query, Ruleset};
+
+/// Why the ruleset decides as it does.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub struct Explanation {
+    /// Whether a row of `clients` lets the identity in with its method and protection; `None`: not yet known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub admitted: Option<bool>,
+    /// Every rule in order, up to the first that matches for certain.
+    pub rules: Vec<Considered>,
+    /// How many rules stand behind that one.
+    pub not_reached: usize,
+    /// What the rules say.
+    pub verdict: Verdict,
+}
+
+/// One rule and how it compares with what is known.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub struct Considered {
+    /// Its name.
+    pub rule: String,
+    /// Its line in the file.
+    pub line: usize,
+    /// What it does when it matches.
+    pub action: Action,
+    /// How it compares.
+    pub outcome: Outcome,
+    /// The first reason why it does not match, or what has to be known to tell.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// How a rule compares with what is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    /// It matches.
+    Matches,
+    /// It may match.
+    MayMatch,
+    /// It does not.
+    DoesNotMatch,
+}
+
+/// The decision, as [`Decision`], to be shown.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "answer", rename_all = "kebab-case")]
+pub enum Verdict {
+    /// Permitted.
+    Permit {
+        /// The rule that permits.
+        rule: String,
+        /// The address that may be used.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        address: Option<SocketAddr>,
+    },
+    /// Denied.
+    Deny {
+        /// The rule that denies, or that would permit if the address were not special.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        rule: Option<String>,
+        /// The reason, in one word.
+        reason: &'static str,
+        /// The reason in a sentence.
+        text: String,
+    },
+    /// Not yet to be told.
+    Needs {
+        /// What has to be known first.
+        fact: Fact,
+    },
+}
+
+impl From<&Decision> for Verdict {
+    fn from(decision: &Decision) -> Self {
+        match decision {
+            Decision::Permit(permit) => {
+                Self::Permit { rule: permit.rule().to_string(), address: permit.address() }
+            }
+            Decision::Deny(denial) => Self::Deny {
+                rule: denial.rule.as_ref().map(ToString::to_string),
+                reason: denial.reason.as_str(),
+                text: denial.to_string(),
+            },
+            Decision::Needs(fact) => Self::Needs { fact: *fact },
+        }
+    }
+}
+
+impl Ruleset {
+    /// Decides as [`decide`](Self::decide), and tells for each rule in order how it compares.
+    pub fn explain(&self, query: &Query<'_>) -> Explanation {
+        let view = View::new(query);
+        let mut rules = Vec::new();
+        if !query.identity.is_some_and(|identity| identity.has_expired(query.now)) {
+            for rule in &self.rules {
+                let check = rule.check(&view);
+                let is_certain = check == Check::Matches;
+                let (outcome, reason) = match check {
+                    Check::Matches => (Outcome::Matches, None),
+                    Check::Needs(fact) => (Outcome::MayMatch, Some(format!("depends on the {fact}"))),
+                    Check::No(reason) => (Outcome::DoesNotMatch, Some(reason)),
+                };
+                let (name, line, action) = (rule.name().to_string(), rule.line, rule.action);
+                rules.push(Considered { rule: name, line, action, outcome, reason });
+                if is_certain {
+                    break;
+                }
+            }
+        }
+        Explanation {
+            admitted: self.admits(query),
+            not_reached: self.rules.len() - rules.len(),
+            rules,
+            verdict: Verdict::from(&self.decide(query)),
+        }
+    }
+
+    /// Tells whether `clients` lets the identity in as it is.
+    pub(crate) fn admits(&self, query: &Query<'_>) -> Option<bool> {
+        let identity = query.identity?;
+        let levels = self.levels(query.listener, query.client.ip(), identity);
+        Some(levels.is_some_and(|levels| levels.allow(identity.level)))
+    }
+}
+
+impl fmt::Display for Explanation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.admitted == Some(false) {
+            writeln!(f, "clients: no row lets this client in with this method and protection")?;
+        }
+        for considered in &self.rules {
+            writeln!(f, "{considered}")?;
+        }
+        if self.not_reached > 0 {
+            writeln!(f, "rules behind it, not reached: {}", self.not_reached)?;
+        }
+        write!(f, "verdict: {}", self.verdict)
+    }
+}
+
+impl fmt::Display for Considered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "rule `{}` (line {}, {}) {}", self.rule, self.line, self.action, self.outcome)?;
+        match &self.reason {
+            Some(reason) => write!(f, ": {reason}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Matches => "matches",
+            Self::MayMatch => "may match",
+            Self::DoesNotMatch => "does not match",
+        })
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Permit { rule, address: Some(address) } => {
+                write!(f, "permitted by rule `{rule}` to {address}")
+            }
+            Self::Permit { rule, address: None } => write!(f, "permitted by rule `{rule}`"),
+            Self::Deny { text, .. } => write!(f, "denied: {text}"),
+            Self::Needs { fact } => write!(f, "depends on the {fact}"),
+        }
+    }
+}

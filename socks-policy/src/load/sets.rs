@@ -1,0 +1,109 @@
+//! The `sets` section.
+
+use std::sync::Arc;
+
+use socks_config::{Finding, Node};
+
+use super::element::{self, Element};
+use super::read::{Named, Reader, Section};
+use crate::pattern::{HostPattern, is_word};
+use crate::set::Set;
+
+impl<'a> Reader<'a> {
+    /// Reads all named sets.
+    pub(super) fn sets(&mut self, node: &'a Node) {
+        let Some(mut fields) = node.fields(&mut self.findings) else { return };
+        if let Some(networks) = self.take(&mut fields, "networks") {
+            self.set_section(networks, |reader| &mut reader.networks, element::network);
+        }
+        if let Some(hosts) = self.take(&mut fields, "hosts") {
+            self.set_section(hosts, |reader| &mut reader.hosts, host);
+            self.check_shared_names();
+        }
+        if let Some(identities) = self.take(&mut fields, "identities") {
+            self.set_section(identities, |reader| &mut reader.identities, element::identity);
+            self.check_methods(identities);
+        }
+        if let Some(ports) = self.take(&mut fields, "ports") {
+            self.set_section(ports, |reader| &mut reader.ports, element::port);
+        }
+        fields.finish(&mut self.findings);
+    }
+
+    fn set_section<T: Clone + Eq + std::hash::Hash>(
+        &mut self,
+        node: &'a Node,
+        section: impl Fn(&mut Self) -> &mut Section<T>,
+        read: impl Fn(&'a Node) -> Result<Element<'a, T>, Finding>,
+    ) {
+        for (name, key, value) in node.entries(&mut self.findings).unwrap_or_default() {
+            if !is_word(name) {
+                let message =
+                    format!("`{name}` is no name for a set: a letter, then letters, digits and hyphens");
+                self.findings.mistake(&key.place, message);
+                continue;
+            }
+            let elements = self.set_elements(value, &read);
+            let set: Arc<Set<T>> = section(self).pool.several(elements);
+            let named = Named { set, place: key.place.clone(), is_used: false };
+            section(self).named.insert(name.into(), named);
+        }
+    }
+
+    fn set_elements<T>(
+        &mut self,
+        node: &'a Node,
+        read: impl Fn(&'a Node) -> Result<Element<'a, T>, Finding>,
+    ) -> Vec<T> {
+        if node.items().is_empty() {
+            self.findings.mistake(&node.place, "an empty set matches nothing");
+        }
+        let element = |item: &'a Node| match read(item)? {
+            Element::Own(element) => Ok(element),
+            Element::Word(word) => {
+                let message = format!("`{word}` is no element of this set, and sets hold no other sets");
+                Err(Finding::mistake(&item.place, message))
+            }
+        };
+        node.items().iter().filter_map(|item| self.findings.note(element(item))).collect()
+    }
+
+    /// `destination` takes sets of hosts and of networks: a name must mean one of them.
+    fn check_shared_names(&mut self) {
+        for (name, hosts) in &self.hosts.named {
+            if let Some(networks) = self.networks.named.get(name) {
+                let first = networks.place.line();
+                let message = format!("set `{name}` is in `sets.networks` too, in line {first}");
+                let help = "`destination` takes both kinds, so that their names must differ";
+                self.findings.push(Finding::mistake(&hosts.place, message).with_help(help));
+            }
+        }
+    }
+
+    /// The authenticators that sets of identities name must be configured.
+    fn check_methods(&mut self, node: &'a Node) {
+        // Duplicate keys are reported once, where the sets are read.
+        for (_, _, value) in node.entries(&mut socks_config::Findings::default()).unwrap_or_default() {
+            for item in value.items() {
+                if let Ok(Element::Own(pattern)) = element::identity(item)
+                    && let Some(method) = pattern.method()
+                {
+                    let checked = self.check_method(item, method);
+                    self.findings.note(checked);
+                }
+            }
+        }
+    }
+}
+
+/// An element of a set of hosts, where a word of one label is told how to be written.
+fn host(node: &Node) -> Result<Element<'_, HostPattern>, Finding> {
+    match element::host(node)? {
+        Element::Word(word) => {
+            let message = format!("`{word}` is no element of this set, and sets hold no other sets");
+            let help = format!("for a host name of one label write `host:{word}`");
+            Err(Finding::mistake(&node.place, message).with_help(help))
+        }
+        own => Ok(own),
+    }
+}

@@ -1,0 +1,288 @@
+//! One rule, and the plain comparison of a rule with what is known: the reference that the index must agree with.
+
+use std::fmt;
+use std::sync::Arc;
+
+use ipnet::IpNet;
+use jiff::Timestamp;
+use serde::Serialize;
+use socks_core::Level;
+use socks_core::wire::Command;
+
+use crate::Fact;
+use crate::decision::Grant;
+use crate::pattern::{HostPattern, IdentityPattern, PortRange};
+use crate::set::Condition;
+use crate::view::{Site, View};
+
+/// What a rule does when it matches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Action {
+    /// Permits.
+    Permit,
+    /// Denies.
+    Deny,
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Permit => "permit",
+            Self::Deny => "deny",
+        })
+    }
+}
+
+/// A set of commands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Commands(u8);
+
+impl Commands {
+    pub(crate) const NONE: Self = Self(0);
+    pub(crate) const ALL: Self = Self(0x0E);
+
+    /// The set with that command too.
+    pub(crate) fn with(self, command: Command) -> Self {
+        Self(self.0 | 1 << command as u8)
+    }
+
+    /// Tells whether the command is in the set.
+    pub(crate) fn contains(self, command: Command) -> bool {
+        self.0 & 1 << command as u8 != 0
+    }
+}
+
+impl fmt::Display for Commands {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let all = [Command::Connect, Command::Bind, Command::UdpAssociate];
+        for (at, command) in all.into_iter().filter(|command| self.contains(*command)).enumerate() {
+            let comma = if at > 0 { ", " } else { "" };
+            write!(f, "{comma}{command}")?;
+        }
+        Ok(())
+    }
+}
+
+/// A rule; a condition that is `None` matches everything.
+#[derive(Debug)]
+pub(crate) struct Rule {
+    pub(crate) grant: Arc<Grant>,
+    pub(crate) action: Action,
+    pub(crate) source: Option<Condition<IpNet>>,
+    pub(crate) listener: Option<Condition<Box<str>>>,
+    pub(crate) identity: Option<Condition<IdentityPattern>>,
+    pub(crate) method: Option<Condition<Box<str>>>,
+    pub(crate) protection: Level,
+    pub(crate) commands: Commands,
+    pub(crate) destination: Option<Condition<HostPattern>>,
+    pub(crate) port: Option<Condition<PortRange>>,
+    /// Whether a permit is good for special-use addresses too.
+    pub(crate) special_use: bool,
+    /// When a permit ends; a deny rule has no end.
+    pub(crate) expires: Option<Timestamp>,
+    /// Its line in the file.
+    pub(crate) line: usize,
+}
+
+impl Rule {
+    /// A rule of that name that matches everything.
+    pub(crate) fn new(name: &str, action: Action) -> Self {
+        Self {
+            grant: Arc::new(Grant { rule: name.into(), terms: crate::Terms::default() }),
+            action,
+            source: None,
+            listener: None,
+            identity: None,
+            method: None,
+            protection: Level::None,
+            commands: Commands::ALL,
+            destination: None,
+            port: None,
+            special_use: false,
+            expires: None,
+            line: 0,
+        }
+    }
+
+    /// The rule's name.
+    pub(crate) fn name(&self) -> &Arc<str> {
+        &self.grant.rule
+    }
+
+    pub(crate) fn permits(&self) -> bool {
+        self.action == Action::Permit
+    }
+
+    /// Tells whether the rule has ended at `now`.
+    pub(crate) fn has_expired(&self, now: Timestamp) -> bool {
+        self.expires.is_some_and(|end| end <= now)
+    }
+
+    /// Compares the rule with what is known, condition by condition, and stops at the first that is not met.
+    pub(crate) fn check(&self, view: &View<'_>) -> Check {
+        let conditions = [
+            Self::check_expiry,
+            Self::check_source,
+            Self::check_listener,
+            Self::check_identity,
+            Self::check_method,
+            Self::check_protection,
+            Self::check_command,
+            Self::check_destination,
+            Self::check_port,
+            Self::check_special_use,
+        ];
+        let mut result = Check::Matches;
+        for condition in conditions {
+            match (condition(self, view), &result) {
+                (Check::No(reason), _) => return Check::No(reason),
+                (Check::Needs(fact), Check::Needs(other)) if fact < *other => result = Check::Needs(fact),
+                (Check::Needs(fact), Check::Matches) => result = Check::Needs(fact),
+                _ => {}
+            }
+        }
+        result
+    }
+
+    fn check_expiry(&self, view: &View<'_>) -> Check {
+        match self.expires {
+            Some(end) if self.has_expired(view.now) => Check::No(format!("it expired at {end}")),
+            _ => Check::Matches,
+        }
+    }
+
+    fn check_source(&self, view: &View<'_>) -> Check {
+        let Some(source) = &self.source else { return Check::Matches };
+        Check::when(source.elements().any(|network| network.contains(&view.source)), || {
+            format!("source {} is not in `{}`", view.source, source.text)
+        })
+    }
+
+    fn check_listener(&self, view: &View<'_>) -> Check {
+        let Some(listener) = &self.listener else { return Check::Matches };
+        Check::when(listener.elements().any(|name| **name == *view.listener), || {
+            format!("listener `{}` is not `{}`", view.listener, listener.text)
+        })
+    }
+
+    fn check_identity(&self, view: &View<'_>) -> Check {
+        let Some(condition) = &self.identity else { return Check::Matches };
+        let Some(identity) = view.identity else { return Check::Needs(Fact::Identity) };
+        Check::when(condition.elements().any(|pattern| pattern.matches(identity)), || {
+            format!("identity `{identity}` is not in `{}`", condition.text)
+        })
+    }
+
+    fn check_method(&self, view: &View<'_>) -> Check {
+        let Some(method) = &self.method else { return Check::Matches };
+        let Some(identity) = view.identity else { return Check::Needs(Fact::Identity) };
+        Check::when(method.elements().any(|name| **name == *identity.method), || {
+            format!("method `{}` is not `{}`", identity.method, method.text)
+        })
+    }
+
+    fn check_protection(&self, view: &View<'_>) -> Check {
+        if self.protection == Level::None {
+            return Check::Matches;
+        }
+        let Some(identity) = view.identity else { return Check::Needs(Fact::Identity) };
+        Check::when(identity.level.is_at_least(self.protection), || {
+            format!("protection `{}` is less than `{}`", identity.level, self.protection)
+        })
+    }
+
+    fn check_command(&self, view: &View<'_>) -> Check {
+        if self.commands == Commands::ALL {
+            return Check::Matches;
+        }
+        let Some(kind) = view.kind else { return Check::Needs(Fact::Operation) };
+        Check::when(self.commands.contains(kind.command()), || {
+            format!("command `{}` is not `{}`", kind.command(), self.commands)
+        })
+    }
+
+    fn check_destination(&self, view: &View<'_>) -> Check {
+        let Some(condition) = &self.destination else { return Check::Matches };
+        if view.name.is_some_and(|name| condition.elements().any(|host| host.matches_name(name))) {
+            return Check::Matches;
+        }
+        let address = match view.site {
+            Site::Unknown => return Check::Needs(Fact::Operation),
+            Site::Open => return self.without_subject("destination"),
+            Site::Unresolved => {
+                let has_network = condition.elements().any(|host| matches!(host, HostPattern::Network(_)));
+                return if has_network {
+                    Check::Needs(Fact::Address)
+                } else {
+                    Check::No(self.elsewhere(view))
+                };
+            }
+            Site::At(address) => address,
+        };
+        // A deny rule also meets the addresses that a translator or a tunnel makes of it.
+        let reaches = |host: &HostPattern| {
+            host.matches_address(address)
+                || (!self.permits() && view.embedded.iter().any(|ip| host.matches_address(ip.into())))
+        };
+        Check::when(condition.elements().any(reaches), || self.elsewhere(view))
+    }
+
+    fn elsewhere(&self, view: &View<'_>) -> String {
+        let text = self.destination.as_ref().map_or("", |condition| &*condition.text);
+        match (view.name, view.site) {
+            (Some(name), Site::At(address)) => format!("destination `{name}` ({address}) is not in `{text}`"),
+            (Some(name), _) => format!("destination `{name}` is not in `{text}`"),
+            (None, Site::At(address)) => format!("destination {address} is not in `{text}`"),
+            (None, _) => format!("destination is not in `{text}`"),
+        }
+    }
+
+    fn check_port(&self, view: &View<'_>) -> Check {
+        let Some(condition) = &self.port else { return Check::Matches };
+        if view.kind.is_none() {
+            return Check::Needs(Fact::Operation);
+        }
+        let Some(port) = view.port else { return self.without_subject("port") };
+        Check::when(condition.elements().any(|range| range.contains(port)), || {
+            format!("port {port} is not in `{}`", condition.text)
+        })
+    }
+
+    /// The operation has nothing yet that `key` speaks of: what comes later is judged when it comes.
+    fn without_subject(&self, key: &str) -> Check {
+        Check::when(self.permits(), || {
+            format!("it denies by {key}, which is judged later for this operation")
+        })
+    }
+
+    fn check_special_use(&self, view: &View<'_>) -> Check {
+        if !self.permits() {
+            return Check::Matches;
+        }
+        match (view.site, view.special) {
+            (Site::Unresolved, _) => Check::Needs(Fact::Address),
+            (Site::At(address), Some(class)) if !self.special_use => Check::No(format!(
+                "{address} is special-use ({class}), and the rule has no `special-use: permit`"
+            )),
+            _ => Check::Matches,
+        }
+    }
+}
+
+/// How a rule compares with what is known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Check {
+    /// It matches, whatever else becomes known.
+    Matches,
+    /// It may match; the cheapest fact that would help to tell.
+    Needs(Fact),
+    /// It does not match, for that reason.
+    No(String),
+}
+
+impl Check {
+    fn when(holds: bool, reason: impl FnOnce() -> String) -> Self {
+        if holds { Self::Matches } else { Self::No(reason()) }
+    }
+}

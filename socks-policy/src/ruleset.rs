@@ -1,0 +1,107 @@
+//! The compiled ruleset and its one decision.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use crate::clients::Row;
+use crate::decision::{Denial, DenyReason, Permit};
+use crate::index::Index;
+use crate::rule::Rule;
+use crate::trial::Trial;
+use crate::view::View;
+use crate::{Decision, Query};
+
+/// A policy file, compiled: which doors a client may use, and what it may do then.
+#[derive(Debug)]
+pub struct Ruleset {
+    pub(crate) rules: Vec<Rule>,
+    pub(crate) clients: Vec<Row>,
+    pub(crate) trials: Vec<Trial>,
+    index: Index,
+    /// The time it was loaded for: what the tests are judged at.
+    pub(crate) loaded: Timestamp,
+    generation: u64,
+}
+
+impl Ruleset {
+    pub(crate) fn new(rules: Vec<Rule>, clients: Vec<Row>, trials: Vec<Trial>, loaded: Timestamp) -> Self {
+        let index = Index::new(&rules);
+        Self { rules, clients, trials, index, loaded, generation: 0 }
+    }
+
+    /// The same ruleset under another generation; its permits carry the number.
+    #[must_use]
+    pub fn with_generation(mut self, generation: u64) -> Self {
+        self.generation = generation;
+        self
+    }
+
+    /// Which of the gateway's rulesets this is; 0 unless [set](Self::with_generation).
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// How many rules there are.
+    pub fn rule_count(&self) -> usize {
+        self.rules.len()
+    }
+
+    /// Decides with what is known: the first rule that matches decides, and if none does, the answer is no.
+    ///
+    /// [`Decision::Deny`] is final: no further fact changes it. It comes as soon as every rule that may
+    /// still match denies. [`Decision::Permit`] comes only when identity, operation and address are known and
+    /// the first rule that matches permits. Everything else needs a further fact.
+    pub fn decide(&self, query: &Query<'_>) -> Decision {
+        if query.identity.is_some_and(|identity| identity.has_expired(query.now)) {
+            return Decision::Deny(Denial::without_rule(DenyReason::IdentityExpired));
+        }
+        let view = View::new(query);
+        let Some(rule) = self.first(&view) else { return Decision::Deny(self.no_match(&view)) };
+        if !rule.permits() {
+            return Decision::Deny(Denial { rule: Some(Arc::clone(rule.name())), reason: DenyReason::Rule });
+        }
+        match (view.missing(), view.kind) {
+            (None, Some(kind)) => Decision::Permit(Permit {
+                grant: Arc::clone(&rule.grant),
+                kind,
+                address: view.address,
+                generation: self.generation,
+            }),
+            (missing, _) => Decision::Needs(missing.unwrap_or(crate::Fact::Operation)),
+        }
+    }
+
+    /// The first rule that denies for certain or that may permit.
+    fn first(&self, view: &View<'_>) -> Option<&Rule> {
+        let mut found = None;
+        self.index.first(view, |number| {
+            found = self.rule(number).filter(|rule| !rule.has_expired(view.now));
+            found.is_some()
+        });
+        found
+    }
+
+    /// Why nothing matches: perhaps only because the address is special.
+    fn no_match(&self, view: &View<'_>) -> Denial {
+        let Some(class) = view.special else { return Denial::without_rule(DenyReason::NoMatch) };
+        let ordinary = View { special: None, ..*view };
+        match self.first(&ordinary).filter(|_| view.missing().is_none()) {
+            Some(rule) if rule.permits() => {
+                Denial { rule: Some(Arc::clone(rule.name())), reason: DenyReason::SpecialUse(class) }
+            }
+            _ => Denial::without_rule(DenyReason::NoMatch),
+        }
+    }
+
+    /// The rule before this one that always matches when it does.
+    pub(crate) fn covering(&self, number: u32) -> Option<&Rule> {
+        let rule = self.rule(number)?;
+        let lasts = |other: u32| self.rule(other).is_some_and(|other| other.expires.is_none());
+        self.index.covering(number, rule, lasts).and_then(|other| self.rule(other))
+    }
+
+    fn rule(&self, number: u32) -> Option<&Rule> {
+        self.rules.get(usize::try_from(number).ok()?)
+    }
+}
