@@ -35,9 +35,16 @@
 //! ```
 
 mod authenticator;
+mod factory;
+pub mod none;
+pub mod password;
+mod registry;
 mod session;
+pub mod testing;
 
 pub use async_trait::async_trait;
 pub use authenticator::{AuthError, Authenticated, Authenticator};
-
+pub use factory::{AuthenticatorFactory, BuildContext, BuildError, NoOptions};
+pub use registry::{DuplicateKind, Registry};
 pub use session::{AuthSession, BytePipe, ClientInfo, LevelPolicy};
+pub use socks_config::value::{Size, Span};

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use bytes::{Buf, BufMut, BytesMut};
 use socks_core::wire::{Decode, Encode};
-use socks_core::{Identity, Levels};
+use socks_core::{Identity, IdentityName, Levels};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use crate::AuthError;
@@ -131,11 +131,17 @@ impl<'a> AuthSession<'a> {
         if self.levels(identity).allow_unprotected() {
             return Ok(());
         }
-        let claimed = (!identity.is_anonymous()).then(|| identity.to_string().into());
+        let claimed = match &identity.name {
+            IdentityName::Anonymous => None,
+            IdentityName::User(name) => Some(name.clone()),
+            IdentityName::Principal(principal) => Some(principal.to_string().into()),
+        };
         Err(AuthError::LevelRefused { claimed })
     }
 
     async fn fill(&mut self, most: usize) -> Result<(), AuthError> {
+        // Room for the whole message at once: a buffer that grows leaves copies of a secret behind.
+        self.received.reserve(most);
         let mut limited = (&mut *self.received).limit(most);
         match self.pipe.read_buf(&mut limited).await? {
             0 => Err(AuthError::HungUp),

@@ -290,6 +290,7 @@ mod tests {
     fn a_secret_text_is_not_shown() {
         let place = Place::new(&Source::secret("f", "password: hunter2"), 10, 17);
         assert_eq!(Finding::mistake(&place, "is no hash").to_string(), "f:1:11: mistake: is no hash");
+        assert!(!format!("{place:?}").contains("hunter2"));
     }
 
     #[test]

@@ -160,7 +160,8 @@ impl fmt::Display for Place {
 
 impl fmt::Debug for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Place({self} `{}`)", self.text())
+        let text = if self.source.secret { ".." } else { self.text() };
+        write!(f, "Place({self} `{text}`)")
     }
 }
 
