@@ -6,6 +6,7 @@ use std::ops::Range;
 use socks_config::Node;
 
 use super::User;
+use super::users::show_expiry;
 
 /// How a list is written.
 pub(super) enum Style<'a> {
@@ -90,8 +91,7 @@ fn fields(user: &User) -> Vec<(&'static str, String)> {
         fields.push(("groups", format!("[{}]", groups.join(", "))));
     }
     if let Some(end) = user.expires {
-        let end = end.to_string();
-        fields.push(("expires", end.strip_suffix("T00:00:00Z").unwrap_or(&end).to_owned()));
+        fields.push(("expires", show_expiry(end)));
     }
     if user.disabled {
         fields.push(("disabled", "true".to_owned()));

@@ -136,7 +136,7 @@ async fn the_identity_holds_name_groups_and_end() {
     assert_eq!(alice.groups, ["admins".into(), "staff".into()]);
     assert_eq!(alice.valid_until, None);
     let dave = attempt(&password, "dave", "secret").await.unwrap();
-    assert_eq!(dave.valid_until, "9000-01-01T00:00:00Z".parse().ok());
+    assert_eq!(dave.valid_until, "9000-01-02T00:00:00Z".parse().ok());
 }
 
 #[tokio::test]

@@ -243,18 +243,28 @@ fn group_names(node: &Node) -> Result<Vec<Box<str>>, Finding> {
     node.items().iter().map(group).collect()
 }
 
-/// A date stands for its first moment in UTC.
 fn expiry(node: &Node) -> Result<Timestamp, Finding> {
     let text = node.text()?;
     parse_expiry(text).ok_or_else(|| node.expected("a date such as `2027-01-01` or `2027-01-01T18:00:00Z`"))
 }
 
-/// Reads a date, which stands for its first moment in UTC, or a moment with its time zone's offset (RFC 3339).
+/// Reads until when an account is good: a date, to its end in UTC, or a moment with its time zone's offset
+/// (RFC 3339).
 pub fn parse_expiry(text: &str) -> Option<Timestamp> {
     if text.len() == "2027-01-01".len() {
-        return text.parse::<Date>().ok()?.to_zoned(TimeZone::UTC).ok().map(|date| date.timestamp());
+        let next = text.parse::<Date>().ok()?.tomorrow().ok()?;
+        return next.to_zoned(TimeZone::UTC).ok().map(|date| date.timestamp());
     }
     text.parse().ok()
+}
+
+/// The shortest text that [`parse_expiry`] reads as this moment.
+pub(super) fn show_expiry(end: Timestamp) -> String {
+    let zoned = end.to_zoned(TimeZone::UTC);
+    match zoned.date().yesterday() {
+        Ok(last) if parse_expiry(&last.to_string()) == Some(end) => last.to_string(),
+        _ => end.to_string(),
+    }
 }
 
 #[cfg(test)]

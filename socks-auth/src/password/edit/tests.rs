@@ -64,7 +64,7 @@ fn an_account_is_added_in_the_style_of_the_others() {
 fn groups_end_and_odd_names_are_written() {
     let account = User {
         groups: vec!["a".into(), "b c".into(), "null".into()],
-        expires: "2027-01-01T00:00:00Z".parse().ok(),
+        expires: "2027-01-02T00:00:00Z".parse().ok(),
         disabled: true,
         ..user("jürgen \"x\" \\ #: y")
     };

@@ -29,7 +29,7 @@ fn accounts_are_read_whole() {
     assert_eq!(users.len(), 2);
     let alice = users.find(b"alice").unwrap();
     assert_eq!(alice.groups, ["a".into(), "b".into()]);
-    assert_eq!(alice.expires, Some(at("2027-01-01T00:00:00Z")));
+    assert_eq!(alice.expires, Some(at("2027-01-02T00:00:00Z")));
     let other = users.find("jürgen".as_bytes()).unwrap();
     assert!(other.disabled);
     assert_eq!(other.groups, ["c".into()]);
@@ -53,10 +53,10 @@ fn verdicts_depend_on_password_account_and_time() {
         users.verify(name.as_bytes(), password.as_bytes(), at(now)).as_str()
     };
     for (name, password, now, expected) in [
-        ("a", "secret", "2026-12-31T23:59:59Z", "granted"),
-        ("a", "secret", "2027-01-01T00:00:00Z", "account expired"),
-        ("a", "secres", "2026-12-31T23:59:59Z", "wrong password"),
-        ("a", "secres", "2027-01-01T00:00:00Z", "wrong password"),
+        ("a", "secret", "2027-01-01T23:59:59Z", "granted"),
+        ("a", "secret", "2027-01-02T00:00:00Z", "account expired"),
+        ("a", "secres", "2027-01-01T23:59:59Z", "wrong password"),
+        ("a", "secres", "2027-01-02T00:00:00Z", "wrong password"),
         ("b", "secret", "2026-12-31T23:59:59Z", "account disabled"),
         ("b", "", "2026-12-31T23:59:59Z", "wrong password"),
         ("c", "secret", "2026-12-31T23:59:59Z", "unknown user"),
@@ -134,9 +134,17 @@ fn what_is_no_users_file_is_a_mistake() {
 
 #[test]
 fn ends_are_dates_or_moments() {
-    assert_eq!(parse_expiry("2027-01-01"), Some(at("2027-01-01T00:00:00Z")));
+    assert_eq!(parse_expiry("2027-01-01"), Some(at("2027-01-02T00:00:00Z")));
     assert_eq!(parse_expiry("2027-01-01T18:00:00+02:00"), Some(at("2027-01-01T16:00:00Z")));
-    for text in ["", "2027-13-01", "2027-01-01T18:00:00", "27-01-01", "tomorrow", "20270101"] {
+    for text in ["", "2027-13-01", "2027-01-01T18:00:00", "27-01-01", "tomorrow", "20270101", "9999-12-31"] {
         assert_eq!(parse_expiry(text), None, "{text}");
     }
+}
+
+#[test]
+fn ends_are_written_as_they_are_read() {
+    for text in ["2027-01-01", "2024-02-29", "2027-01-01T16:00:00Z"] {
+        assert_eq!(show_expiry(parse_expiry(text).unwrap()), text);
+    }
+    assert_eq!(show_expiry(at("2027-01-02T00:00:00Z")), "2027-01-01");
 }
