@@ -1,1 +1,32 @@
-//! placeholder
+//! A SOCKS5 firewall gateway: every relayed octet belongs to a proven identity and to a named rule.
+//!
+//! The crate is the daemon as a thin library, so that a third party can add authentication methods of its own
+//! and build its own binary. What it does is in the crates around it: the wire and the relay in `socks-core`,
+//! authentication in `socks-auth`, the ruleset in `socks-policy`. It adds configuration, listeners, the way of
+//! one session, name resolution, dialling and the record.
+//!
+//! ```no_run
+//! use std::process::ExitCode;
+//!
+//! fn main() -> ExitCode {
+//!     socksd::Program::new().main()
+//! }
+//! ```
+
+mod admission;
+mod audit;
+mod command;
+mod config;
+mod dial;
+mod gateway;
+mod log;
+mod outcome;
+mod program;
+mod record;
+mod refusals;
+mod resolve;
+mod server;
+mod session;
+mod snapshot;
+
+pub use program::Program;

@@ -1,1 +1,7 @@
-fn main() {}
+//! The gateway with Acme's tokens.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    socksd::Program::new().authenticator(acme_token::Factory).main()
+}

@@ -1,0 +1,200 @@
+//! Who may have another session: limits in all, per source, and per rule and identity.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// What counts as one source: an IPv4 address, or the /64 network that one IPv6 site has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct Source(IpAddr);
+
+impl Source {
+    pub(crate) fn of(address: IpAddr) -> Self {
+        match address.to_canonical() {
+            IpAddr::V4(ip) => Self(ip.into()),
+            IpAddr::V6(ip) => Self(Ipv6Addr::from_bits(ip.to_bits() & !u128::from(u64::MAX)).into()),
+        }
+    }
+}
+
+impl std::fmt::Display for Source {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0 {
+            IpAddr::V4(ip) => write!(f, "{ip}"),
+            IpAddr::V6(ip) => write!(f, "{ip}/64"),
+        }
+    }
+}
+
+/// Sessions in all and per source.
+#[derive(Debug, Clone)]
+pub(crate) struct Admission(Arc<Mutex<Sessions>>);
+
+#[derive(Debug)]
+struct Sessions {
+    total: usize,
+    by_source: HashMap<Source, usize>,
+}
+
+/// The most sessions that may be open at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct SessionLimits {
+    pub(crate) total: usize,
+    pub(crate) per_source: usize,
+}
+
+/// Which limit keeps a session out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Full {
+    Total,
+    Source,
+}
+
+impl Admission {
+    pub(crate) fn new() -> Self {
+        Self(Arc::new(Mutex::new(Sessions { total: 0, by_source: HashMap::new() })))
+    }
+
+    /// Counts one more session of `source`, until the ticket is dropped.
+    pub(crate) fn admit(&self, source: Source, limits: SessionLimits) -> Result<Ticket, Full> {
+        let mut sessions = lock(&self.0);
+        if sessions.total >= limits.total {
+            return Err(Full::Total);
+        }
+        let of_source = sessions.by_source.entry(source).or_default();
+        if *of_source >= limits.per_source {
+            return Err(Full::Source);
+        }
+        *of_source += 1;
+        sessions.total += 1;
+        Ok(Ticket { admission: self.clone(), source })
+    }
+
+    /// Sessions that are open now.
+    pub(crate) fn open(&self) -> usize {
+        lock(&self.0).total
+    }
+}
+
+/// One admitted session; dropping it makes room for another.
+#[derive(Debug)]
+pub(crate) struct Ticket {
+    admission: Admission,
+    source: Source,
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        let mut sessions = lock(&self.admission.0);
+        sessions.total = sessions.total.saturating_sub(1);
+        release(&mut sessions.by_source, &self.source);
+    }
+}
+
+/// Sessions by rule and holder, for the rules that limit them.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct RuleSessions(Arc<Mutex<HashMap<RuleHolder, usize>>>);
+
+/// A rule's name, and who goes through it: an identity, or the source of an anonymous client.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct RuleHolder {
+    pub(crate) rule: Arc<str>,
+    pub(crate) holder: Box<str>,
+}
+
+impl RuleSessions {
+    /// Counts one more session through the rule, until the ticket is dropped; `None`: the limit is reached.
+    pub(crate) fn admit(&self, holder: RuleHolder, most: u32) -> Option<RuleTicket> {
+        let mut sessions = lock(&self.0);
+        let count = sessions.entry(holder.clone()).or_default();
+        if *count >= usize::try_from(most).unwrap_or(usize::MAX) {
+            return None;
+        }
+        *count += 1;
+        Some(RuleTicket { sessions: self.clone(), holder })
+    }
+}
+
+/// One session through a limited rule.
+#[derive(Debug)]
+pub(crate) struct RuleTicket {
+    sessions: RuleSessions,
+    holder: RuleHolder,
+}
+
+impl RuleTicket {
+    pub(crate) fn rule(&self) -> &str {
+        &self.holder.rule
+    }
+}
+
+impl Drop for RuleTicket {
+    fn drop(&mut self) {
+        release(&mut lock(&self.sessions.0), &self.holder);
+    }
+}
+
+fn release<K: Hash + Eq>(counts: &mut HashMap<K, usize>, key: &K) {
+    if let Some(count) = counts.get_mut(key) {
+        *count = count.saturating_sub(1);
+        if *count == 0 {
+            counts.remove(key);
+        }
+    }
+}
+
+/// The counts stay right whatever a panicking holder of the lock did: each change is one step.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: SessionLimits = SessionLimits { total: 3, per_source: 2 };
+
+    fn source(text: &str) -> Source {
+        Source::of(text.parse().unwrap())
+    }
+
+    #[test]
+    fn one_source_cannot_take_what_others_need() {
+        let admission = Admission::new();
+        let _first = admission.admit(source("192.0.2.1"), LIMITS).unwrap();
+        let second = admission.admit(source("192.0.2.1"), LIMITS).unwrap();
+        assert_eq!(admission.admit(source("::ffff:192.0.2.1"), LIMITS).unwrap_err(), Full::Source);
+        let _other = admission.admit(source("192.0.2.2"), LIMITS).unwrap();
+        assert_eq!(admission.admit(source("192.0.2.3"), LIMITS).unwrap_err(), Full::Total);
+        drop(second);
+        assert!(admission.admit(source("192.0.2.3"), LIMITS).is_ok());
+    }
+
+    #[test]
+    fn an_ipv6_site_is_one_source() {
+        assert_eq!(source("2001:db8::1"), source("2001:db8::ffff:1"));
+        assert_ne!(source("2001:db8::1"), source("2001:db8:0:1::1"));
+        assert_eq!(source("2001:db8::1").to_string(), "2001:db8::/64");
+    }
+
+    #[test]
+    fn nothing_is_left_behind_by_sessions_that_ended() {
+        let admission = Admission::new();
+        drop(admission.admit(source("192.0.2.1"), LIMITS));
+        assert_eq!(admission.open(), 0);
+        assert!(lock(&admission.0).by_source.is_empty());
+    }
+
+    #[test]
+    fn a_rule_counts_each_holder_by_itself() {
+        let sessions = RuleSessions::default();
+        let holder = |name: &str| RuleHolder { rule: "r".into(), holder: name.into() };
+        let ticket = sessions.admit(holder("alice"), 1).unwrap();
+        assert!(sessions.admit(holder("alice"), 1).is_none());
+        assert!(sessions.admit(holder("bob"), 1).is_some());
+        drop(ticket);
+        assert!(sessions.admit(holder("alice"), 1).is_some());
+        assert!(lock(&sessions.0).is_empty());
+    }
+}

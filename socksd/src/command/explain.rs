@@ -1,0 +1,197 @@
+//! `socksd policy explain`: who, from where, what; and the policy's answer, rule by rule.
+
+use std::net::{IpAddr, SocketAddr};
+
+use jiff::Timestamp;
+use serde::Serialize;
+use socks_auth::Registry;
+use socks_core::wire::{Host, Target};
+use socks_core::{Identity, Level, Principal};
+use socks_policy::{Decision, Explanation, Fact, Operation, Query};
+use tokio::runtime::Runtime;
+
+use crate::snapshot::Snapshot;
+
+use super::{ConfigArgument, Exit, fail, load, say};
+
+/// What the operator asks about.
+#[derive(Debug, clap::Args)]
+pub(super) struct Explain {
+    #[command(flatten)]
+    config: ConfigArgument,
+    /// The client's address
+    #[arg(long, value_name = "ADDRESS")]
+    from: IpAddr,
+    /// Who it is: `password:alice`, `alice@REALM`, or `anonymous`
+    #[arg(long, value_name = "IDENTITY", default_value = "anonymous")]
+    identity: String,
+    /// A group it belongs to; may be given several times
+    #[arg(long, value_name = "GROUP")]
+    group: Vec<Box<str>>,
+    /// The authenticator that proved it; by default the one in the identity, `gssapi` for a principal, `none` for anonymous
+    #[arg(long, value_name = "NAME")]
+    method: Option<String>,
+    /// The protection of the session: `none`, `integrity`, `confidentiality` or `selective`
+    #[arg(long, value_name = "LEVEL", default_value = "none", value_parser = level)]
+    protection: Level,
+    /// The listener it came to; by default the first one
+    #[arg(long, value_name = "NAME")]
+    listener: Option<String>,
+    /// What it asks for: `connect` or `udp-associate` (each datagram is judged by its target)
+    #[arg(long, value_name = "COMMAND", default_value = "connect", value_parser = ["connect", "udp-associate"])]
+    command: String,
+    /// Where it wants to go; an IPv6 address in brackets
+    #[arg(long, value_name = "HOST:PORT", value_parser = target)]
+    to: Target,
+    /// When, for rules that expire; by default now
+    #[arg(long, value_name = "TIME")]
+    at: Option<Timestamp>,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+fn level(text: &str) -> Result<Level, String> {
+    Level::ALL.into_iter().find(|level| level.as_str() == text).ok_or_else(|| {
+        let known = Level::ALL.map(Level::as_str).join("`, `");
+        format!("not one of `{known}`")
+    })
+}
+
+fn target(text: &str) -> Result<Target, String> {
+    text.parse::<Target>().map_err(|error| format!("host {error}, or the port is missing (`host:443`)"))
+}
+
+/// The whole answer.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct Answer {
+    /// What the policy says to the request itself; for a name this may be that it needs the addresses.
+    request: Explanation,
+    /// For a name that has to be looked up: what it resolves to, and the verdict for each address.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    resolved: Option<Resolved>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct Resolved {
+    name: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+    addresses: Vec<Address>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct Address {
+    address: IpAddr,
+    explanation: Explanation,
+}
+
+impl Explain {
+    pub(super) fn run(self, registry: &Registry) -> Result<Exit, Exit> {
+        let runtime =
+            Runtime::new().map_err(|error| fail(Exit::System, format_args!("no runtime: {error}")))?;
+        let _guard = runtime.enter();
+        let snapshot = load(&self.config, registry)?.snapshot;
+        let identity = self.identity().map_err(|text| fail(Exit::Usage, text))?;
+        let listener = self.listener(&snapshot)?;
+        let own: Vec<SocketAddr> = snapshot.listeners.iter().map(|listener| listener.address).collect();
+        let query = |address| Query {
+            listener: &listener,
+            client: SocketAddr::new(self.from, 0),
+            identity: Some(&identity),
+            operation: Some(self.operation()),
+            address,
+            gateway: &own,
+            now: self.at.unwrap_or_else(Timestamp::now),
+        };
+        let literal = match &self.to.host {
+            Host::Ip(ip) => Some(*ip),
+            Host::Name(_) => None,
+        };
+        let decision = snapshot.ruleset.decide(&query(literal));
+        let mut answer = Answer { request: snapshot.ruleset.explain(&query(literal)), resolved: None };
+        if let (Decision::Needs(Fact::Address), Host::Name(name)) = (decision, &self.to.host) {
+            let most = snapshot.settings.limits.resolve_timeout;
+            let looked_up = runtime.block_on(snapshot.resolver.lookup(name, most));
+            let explain =
+                |address| Address { address, explanation: snapshot.ruleset.explain(&query(Some(address))) };
+            answer.resolved = Some(Resolved {
+                name: name.to_string(),
+                error: looked_up.as_ref().err().map(ToString::to_string),
+                addresses: looked_up.unwrap_or_default().into_iter().map(explain).collect(),
+            });
+        }
+        self.show(&answer)
+    }
+
+    fn operation(&self) -> Operation<'_> {
+        match self.command.as_str() {
+            "udp-associate" => Operation::Datagram(&self.to),
+            _ => Operation::Connect(&self.to),
+        }
+    }
+
+    fn identity(&self) -> Result<Identity, String> {
+        let (identity, method) = match (self.identity.as_str(), self.identity.split_once(':')) {
+            ("anonymous", _) => (Identity::anonymous(), "none"),
+            (_, Some((method, name))) if !name.is_empty() && !method.contains('@') => {
+                (Identity::user(name), method)
+            }
+            (text, _) => match text.parse::<Principal>() {
+                Ok(principal) => (Identity::principal(principal), "gssapi"),
+                Err(error) => {
+                    return Err(format!(
+                        "identity `{text}` is neither `anonymous` nor `METHOD:NAME`, and it {error}"
+                    ));
+                }
+            },
+        };
+        let mut identity = identity.by(self.method.as_deref().unwrap_or(method).into());
+        identity.groups.clone_from(&self.group);
+        identity.level = self.protection;
+        Ok(identity)
+    }
+
+    fn listener(&self, snapshot: &Snapshot) -> Result<String, Exit> {
+        let known: Vec<&str> = snapshot.listeners.iter().map(|listener| &*listener.name).collect();
+        match &self.listener {
+            None => Ok(known.first().copied().unwrap_or_default().to_owned()),
+            Some(name) if known.contains(&name.as_str()) => Ok(name.clone()),
+            Some(name) => {
+                let text = format!("listener `{name}` is none of `{}`", known.join("`, `"));
+                Err(fail(Exit::Usage, text))
+            }
+        }
+    }
+
+    fn show(&self, answer: &Answer) -> Result<Exit, Exit> {
+        if self.json {
+            let text = serde_json::to_string_pretty(answer)
+                .map_err(|error| fail(Exit::Software, format_args!("no JSON: {error}")))?;
+            say(text);
+            return Ok(Exit::Done);
+        }
+        say(&answer.request);
+        let Some(resolved) = &answer.resolved else { return Ok(Exit::Done) };
+        match &resolved.error {
+            Some(error) => say(format_args!("`{}`: {error}", resolved.name)),
+            None => say(format_args!(
+                "`{}` resolves to {}; each address is judged by itself, and only permitted ones are dialled:",
+                resolved.name,
+                resolved
+                    .addresses
+                    .iter()
+                    .map(|address| address.address.to_string())
+                    .collect::<Vec<_>>()
+                    .join(", ")
+            )),
+        }
+        for Address { address, explanation } in &resolved.addresses {
+            say(format_args!("\n{address}:\n{explanation}"));
+        }
+        Ok(Exit::Done)
+    }
+}

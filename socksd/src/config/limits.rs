@@ -1,0 +1,73 @@
+//! The limits of a gateway, all with defaults that an office can live with.
+
+use std::time::Duration;
+
+use socks_config::{Findings, Node};
+
+use super::time;
+
+/// What one gateway, one source and one session may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Limits {
+    /// From the first octet to the whole request.
+    pub(crate) handshake_timeout: Duration,
+    /// For the lookup of one name.
+    pub(crate) resolve_timeout: Duration,
+    /// For opening a connection, over all addresses of a target.
+    pub(crate) connect_timeout: Duration,
+    /// How long no octet may move in a tunnel.
+    pub(crate) idle_timeout: Duration,
+    /// Sessions at once.
+    pub(crate) max_sessions: usize,
+    /// Sessions at once of one IPv4 address, or of one IPv6 /64.
+    pub(crate) max_sessions_per_source: usize,
+    /// Descriptors that sessions never use.
+    pub(crate) descriptors_kept_free: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            handshake_timeout: Duration::from_secs(10),
+            resolve_timeout: Duration::from_secs(5),
+            connect_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(3600),
+            max_sessions: 100_000,
+            max_sessions_per_source: 2_000,
+            descriptors_kept_free: 64,
+        }
+    }
+}
+
+impl Limits {
+    pub(super) fn read(node: &Node, findings: &mut Findings) -> Self {
+        let mut limits = Self::default();
+        let Some(mut fields) = node.fields(findings) else { return limits };
+        let times = [
+            ("handshake-timeout", &mut limits.handshake_timeout),
+            ("resolve-timeout", &mut limits.resolve_timeout),
+            ("connect-timeout", &mut limits.connect_timeout),
+            ("idle-timeout", &mut limits.idle_timeout),
+        ];
+        for (key, limit) in times {
+            if let Some(time) = time(&mut fields, key, findings) {
+                *limit = time;
+            }
+        }
+        let counts = [
+            ("max-sessions", 1, &mut limits.max_sessions),
+            ("max-sessions-per-source", 1, &mut limits.max_sessions_per_source),
+            ("descriptors-kept-free", 0, &mut limits.descriptors_kept_free),
+        ];
+        for (key, least, limit) in counts {
+            let Some(node) = fields.take(key) else { continue };
+            match findings.note(node.parse::<usize>()) {
+                Some(count) if count >= least => *limit = count,
+                Some(_) => findings.mistake(&node.place, format!("`{key}` must be at least {least}")),
+                None => {}
+            }
+        }
+        fields.finish(findings);
+        limits
+    }
+}

@@ -1,0 +1,251 @@
+//! `socksd.yaml`: how the gateway runs. Every key is described in `docs/configuration.md`.
+
+mod limits;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use socks_config::{Document, Fields, Findings, Node, value};
+
+pub(crate) use limits::Limits;
+
+/// How often refusals before authentication are written, unless the configuration says otherwise.
+const REFUSALS_EVERY: Duration = Duration::from_secs(60);
+
+/// A configuration without a mistake; what it names (users, policy) is read by others.
+#[derive(Debug)]
+pub(crate) struct Config<'a> {
+    pub(crate) listeners: Vec<Listener>,
+    pub(crate) auth: Vec<AuthEntry<'a>>,
+    pub(crate) policy: Option<PolicyFile<'a>>,
+    pub(crate) settings: Settings,
+}
+
+/// What stays in memory of the configuration while the gateway runs.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Settings {
+    pub(crate) limits: Limits,
+    pub(crate) audit: AuditConfig,
+    pub(crate) log: LogConfig,
+}
+
+/// One listening address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Listener {
+    /// The name that rules use; by default the address as it is written.
+    pub(crate) name: Arc<str>,
+    pub(crate) address: SocketAddr,
+}
+
+/// One authentication method, not yet built.
+#[derive(Debug)]
+pub(crate) struct AuthEntry<'a> {
+    /// The name that the policy uses; by default the kind.
+    pub(crate) name: Arc<str>,
+    pub(crate) kind: &'a Node,
+    pub(crate) options: Option<&'a Node>,
+}
+
+/// The policy's file, and the place that names it.
+#[derive(Debug)]
+pub(crate) struct PolicyFile<'a> {
+    pub(crate) path: PathBuf,
+    pub(crate) node: &'a Node,
+}
+
+/// Where records go.
+#[derive(Debug, Clone)]
+pub(crate) struct AuditConfig {
+    /// The JSON-lines file; none: records stand in the log only.
+    pub(crate) file: Option<PathBuf>,
+    /// Whether new sessions are refused while the file cannot be written.
+    pub(crate) on_failure: OnAuditFailure,
+    pub(crate) refusals_every: Duration,
+}
+
+impl Default for AuditConfig {
+    fn default() -> Self {
+        Self { file: None, on_failure: OnAuditFailure::Refuse, refusals_every: REFUSALS_EVERY }
+    }
+}
+
+/// What happens to new sessions while records cannot be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum OnAuditFailure {
+    Refuse,
+    Continue,
+}
+
+/// How the log looks.
+#[derive(Debug, Clone)]
+pub(crate) struct LogConfig {
+    pub(crate) format: LogFormat,
+    pub(crate) level: String,
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        Self { format: LogFormat::Text, level: "info".into() }
+    }
+}
+
+/// Text for people, or one JSON object per line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LogFormat {
+    Text,
+    Json,
+}
+
+impl<'a> Config<'a> {
+    /// Reads the document; mistakes are added to `findings`, and what could be read is given all the same.
+    pub(crate) fn read(document: &'a Document, base: &Path, findings: &mut Findings) -> Self {
+        let mut config =
+            Self { listeners: Vec::new(), auth: Vec::new(), policy: None, settings: Settings::default() };
+        let Some(mut fields) = document.root.fields(findings) else { return config };
+        if let Some(node) = fields.require("listeners", findings) {
+            config.listeners = listeners(node, findings);
+        }
+        if let Some(node) = fields.require("auth", findings) {
+            config.auth = auth(node, findings);
+        }
+        config.policy = fields.require("policy", findings).and_then(|node| {
+            let text = findings.note(node.text())?;
+            Some(PolicyFile { path: base.join(text), node })
+        });
+        if let Some(node) = fields.take("limits") {
+            config.settings.limits = Limits::read(node, findings);
+        }
+        if let Some(node) = fields.take("audit") {
+            config.settings.audit = audit(node, base, findings);
+        }
+        if let Some(node) = fields.take("log") {
+            config.settings.log = log(node, findings);
+        }
+        fields.finish(findings);
+        config
+    }
+}
+
+fn listeners(node: &Node, findings: &mut Findings) -> Vec<Listener> {
+    let mut listeners: Vec<Listener> = Vec::new();
+    for item in list(node, findings) {
+        let Some(mut fields) = item.fields(findings) else { continue };
+        let name = fields.take("name").and_then(|name| findings.note(name.text()));
+        let address = fields.require("address", findings);
+        fields.finish(findings);
+        let Some(node) = address else { continue };
+        let Some(address) = findings.note(node.parse::<SocketAddr>()) else { continue };
+        let name: Arc<str> = match name {
+            Some(name) => name.into(),
+            None => address.to_string().into(),
+        };
+        if listeners.iter().any(|listener| listener.name == name) {
+            findings.mistake(&node.place, format!("listener `{name}` is there twice"));
+            continue;
+        }
+        listeners.push(Listener { name, address });
+    }
+    listeners
+}
+
+fn auth<'a>(node: &'a Node, findings: &mut Findings) -> Vec<AuthEntry<'a>> {
+    let mut entries: Vec<AuthEntry<'_>> = Vec::new();
+    for item in list(node, findings) {
+        let Some(mut fields) = item.fields(findings) else { continue };
+        let name = fields.take("name");
+        let kind = fields.require("kind", findings);
+        let options = fields.take("options");
+        fields.finish(findings);
+        let Some(kind) = kind else { continue };
+        let Some(text) = findings.note(name.unwrap_or(kind).text()) else { continue };
+        if !is_word(text) {
+            let place = &name.unwrap_or(kind).place;
+            findings.mistake(place, format!("name `{text}` is not made of letters, digits and hyphens"));
+            continue;
+        }
+        if entries.iter().any(|entry| &*entry.name == text) {
+            let message = format!("authenticator `{text}` is there twice; give one of them another `name`");
+            findings.mistake(&name.unwrap_or(kind).place, message);
+            continue;
+        }
+        entries.push(AuthEntry { name: text.into(), kind, options });
+    }
+    entries
+}
+
+/// The names of authenticators stand before a colon in identities, so they have no odd characters.
+fn is_word(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|octet| octet.is_ascii_alphanumeric() || octet == b'-')
+}
+
+fn audit(node: &Node, base: &Path, findings: &mut Findings) -> AuditConfig {
+    let mut config = AuditConfig::default();
+    let Some(mut fields) = node.fields(findings) else { return config };
+    config.file = fields.take("file").and_then(|node| findings.note(node.text())).map(|text| base.join(text));
+    if let Some(every) = time(&mut fields, "refusals-every", findings) {
+        config.refusals_every = every;
+    }
+    let words = [("refuse", OnAuditFailure::Refuse), ("continue", OnAuditFailure::Continue)];
+    if let Some(on_failure) = word(&mut fields, "on-failure", &words, findings) {
+        config.on_failure = on_failure;
+    }
+    fields.finish(findings);
+    config
+}
+
+fn log(node: &Node, findings: &mut Findings) -> LogConfig {
+    let mut config = LogConfig::default();
+    let Some(mut fields) = node.fields(findings) else { return config };
+    let formats = [("text", LogFormat::Text), ("json", LogFormat::Json)];
+    if let Some(format) = word(&mut fields, "format", &formats, findings) {
+        config.format = format;
+    }
+    let levels = ["error", "warn", "info", "debug", "trace"].map(|level| (level, level));
+    if let Some(level) = word(&mut fields, "level", &levels, findings) {
+        config.level = level.into();
+    }
+    fields.finish(findings);
+    config
+}
+
+/// A list that is not empty; anything else is a mistake.
+fn list<'a>(node: &'a Node, findings: &mut Findings) -> &'a [Node] {
+    let items = findings.note(node.list());
+    if items.is_some_and(<[Node]>::is_empty) {
+        findings.mistake(&node.place, "the list is empty");
+    }
+    items.unwrap_or_default()
+}
+
+/// A positive duration under `key`.
+fn time(fields: &mut Fields<'_>, key: &'static str, findings: &mut Findings) -> Option<Duration> {
+    let node = fields.take(key)?;
+    let time = findings.note(value::duration(node))?;
+    if time.is_zero() {
+        findings.mistake(&node.place, format!("`{key}` must be more than zero"));
+        return None;
+    }
+    Some(time)
+}
+
+/// One of some words under `key`.
+fn word<T: Copy>(
+    fields: &mut Fields<'_>,
+    key: &'static str,
+    words: &[(&'static str, T)],
+    findings: &mut Findings,
+) -> Option<T> {
+    let node = fields.take(key)?;
+    let text = findings.note(node.text())?;
+    let found = words.iter().find(|(word, _)| *word == text).map(|(_, value)| *value);
+    if found.is_none() {
+        let known: Vec<_> = words.iter().map(|(word, _)| format!("`{word}`")).collect();
+        findings.mistake(&node.place, format!("`{text}` is not one of {}", known.join(", ")));
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests;

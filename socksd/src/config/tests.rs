@@ -1,0 +1,72 @@
+use super::*;
+
+fn read(text: &str) -> (Settings, Vec<Listener>, Vec<Arc<str>>, Findings) {
+    let document = Document::parse("socksd.yaml", text.to_owned()).unwrap();
+    let mut findings = Findings::default();
+    let config = Config::read(&document, Path::new("/etc/socksd"), &mut findings);
+    let names = config.auth.iter().map(|entry| entry.name.clone()).collect();
+    (config.settings, config.listeners, names, findings)
+}
+
+const LEAST: &str = "listeners: [{ address: '127.0.0.1:0' }]\nauth: [{ kind: none }]\npolicy: policy.yaml\n";
+
+#[test]
+fn what_is_left_out_has_a_default() {
+    let (settings, listeners, names, findings) = read(LEAST);
+    assert!(findings.is_empty(), "{findings}");
+    assert_eq!(settings.limits, Limits::default());
+    assert_eq!(&*listeners[0].name, "127.0.0.1:0");
+    assert_eq!(names, ["none".into()]);
+}
+
+#[test]
+fn every_key_of_the_reference_is_read() {
+    let text = format!(
+        "{LEAST}limits:\n  handshake-timeout: 1s\n  resolve-timeout: 2s\n  connect-timeout: 3s\n  \
+         idle-timeout: 4s\n  max-sessions: 5\n  max-sessions-per-source: 6\n  descriptors-kept-free: 7\n\
+         audit: {{ file: a.jsonl, on-failure: continue, refusals-every: 8s }}\n\
+         log: {{ format: json, level: debug }}\n"
+    );
+    let (settings, _, _, findings) = read(&text);
+    assert!(findings.is_empty(), "{findings}");
+    let limits = settings.limits;
+    let times =
+        [limits.handshake_timeout, limits.resolve_timeout, limits.connect_timeout, limits.idle_timeout];
+    assert_eq!(times.map(|time| time.as_secs()), [1, 2, 3, 4]);
+    let counts = [limits.max_sessions, limits.max_sessions_per_source, limits.descriptors_kept_free];
+    assert_eq!(counts, [5, 6, 7]);
+    assert_eq!(settings.audit.file.as_deref(), Some(Path::new("/etc/socksd/a.jsonl")));
+    assert_eq!(settings.audit.on_failure, OnAuditFailure::Continue);
+    assert_eq!(settings.audit.refusals_every.as_secs(), 8);
+    assert_eq!((settings.log.format, &*settings.log.level), (LogFormat::Json, "debug"));
+}
+
+#[test]
+fn one_mistake_hides_no_other() {
+    let text = "listeners:\n  - address: 127.0.0.1\n  - { adress: '127.0.0.1:1' }\nauth: []\npolcy: p.yaml\n\
+                limits: { idle-timeout: 5, max-sessions: 0, max-sesions: 3 }\nlog: { format: xml }\n";
+    let (_, _, _, findings) = read(text);
+    let shown = findings.to_string();
+    for part in [
+        "`127.0.0.1`",
+        "unknown key `adress`",
+        "`address`",
+        "the list is empty",
+        "unknown key `polcy`",
+        "`policy`",
+        "unit",
+        "must be at least 1",
+        "unknown key `max-sesions`",
+        "`xml` is not one of `text`, `json`",
+    ] {
+        assert!(shown.contains(part), "{part} is missing in:\n{shown}");
+    }
+}
+
+#[test]
+fn two_of_one_name_are_a_mistake() {
+    let text = "listeners: [{ address: '127.0.0.1:1' }, { address: '127.0.0.1:1' }]\n\
+                auth: [{ kind: none }, { kind: none }, { kind: none, name: 'a:b' }]\npolicy: p\n";
+    let (_, _, _, findings) = read(text);
+    assert_eq!(findings.mistakes().count(), 3, "{findings}");
+}

@@ -1,0 +1,133 @@
+//! Opening the connection to a target: exactly the addresses that were judged, raced as RFC 8305 says.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use nix::sys::socket::setsockopt;
+use nix::sys::socket::sockopt::IpBindAddressNoPort;
+use rustix::io::Errno;
+use socket2::{SockRef, TcpKeepalive};
+use socks_policy::Permit;
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::time::{Instant, sleep_until};
+
+/// How long one address may try alone before the next one starts (RFC 8305 section 5).
+const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
+/// How long a connection may be silent before the kernel asks whether the other end is still there.
+pub(crate) const KEEPALIVE: Duration = Duration::from_secs(120);
+
+/// A connection with the permit that opened it.
+#[derive(Debug)]
+pub(crate) struct Dialled {
+    pub(crate) socket: TcpStream,
+    pub(crate) permit: Permit,
+}
+
+/// Why no address could be reached.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum DialError {
+    #[error("{address}: {error}")]
+    Failed { address: SocketAddr, error: io::Error },
+    #[error("no answer within {} s", .0.as_secs_f32())]
+    Timeout(Duration),
+}
+
+/// Dials the judged addresses and gives the first that answers; the others are dropped.
+///
+/// Each address carries its own permit, so the rule that is recorded is the winner's.
+pub(crate) async fn dial(permits: Vec<Permit>, most: Duration) -> Result<Dialled, DialError> {
+    let end = Instant::now() + most;
+    let mut waiting = ordered(permits).into_iter();
+    let mut attempts = FuturesUnordered::new();
+    let mut failures = Vec::new();
+    attempts.extend(waiting.next().map(attempt));
+    let mut next = Instant::now() + ATTEMPT_DELAY;
+    loop {
+        tokio::select! {
+            ended = attempts.next() => match ended {
+                Some(Ok(dialled)) => return Ok(dialled),
+                // RFC 8305 section 5: an attempt that fails starts the next one at once.
+                Some(Err(failure)) => {
+                    failures.push(failure);
+                    attempts.extend(waiting.next().map(attempt));
+                    next = Instant::now() + ATTEMPT_DELAY;
+                }
+                None => return Err(most_meaningful(failures, most)),
+            },
+            () = sleep_until(next), if waiting.len() > 0 => {
+                attempts.extend(waiting.next().map(attempt));
+                next = Instant::now() + ATTEMPT_DELAY;
+            }
+            () = sleep_until(end) => return Err(DialError::Timeout(most)),
+        }
+    }
+}
+
+/// RFC 8305 section 4: families take turns, IPv6 first.
+fn ordered(permits: Vec<Permit>) -> Vec<Permit> {
+    let (v6, v4): (Vec<_>, Vec<_>) =
+        permits.into_iter().partition(|permit| permit.address().is_some_and(|address| address.is_ipv6()));
+    let (mut v6, mut v4) = (v6.into_iter(), v4.into_iter());
+    let mut order = Vec::with_capacity(v6.len() + v4.len());
+    while v6.len() + v4.len() > 0 {
+        order.extend(v6.next());
+        order.extend(v4.next());
+    }
+    order
+}
+
+type Failure = (SocketAddr, io::Error);
+
+async fn attempt(permit: Permit) -> Result<Dialled, Failure> {
+    let Some(address) = permit.address() else {
+        return Err((SocketAddr::from(([0, 0, 0, 0], 0)), io::ErrorKind::InvalidInput.into()));
+    };
+    match connect(address, &permit).await {
+        Ok(socket) => Ok(Dialled { socket, permit }),
+        Err(error) => Err((address, error)),
+    }
+}
+
+async fn connect(address: SocketAddr, permit: &Permit) -> io::Result<TcpStream> {
+    let socket = if address.is_ipv6() { TcpSocket::new_v6()? } else { TcpSocket::new_v4()? };
+    socket.set_nodelay(true)?;
+    SockRef::from(&socket).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE))?;
+    if let Some(egress) = egress_for(address, permit)? {
+        // Without this the ports of one egress address run out, whatever the targets.
+        setsockopt(&socket, IpBindAddressNoPort, &true)?;
+        socket.bind(SocketAddr::new(egress, 0))?;
+    }
+    socket.connect(address).await
+}
+
+/// The rule's egress address for that family. A rule that names egress addresses, but none of this family,
+/// does not let the family out.
+fn egress_for(address: SocketAddr, permit: &Permit) -> io::Result<Option<IpAddr>> {
+    let egress = &permit.terms().egress;
+    let (own, other) = match address {
+        SocketAddr::V4(_) => (egress.v4.map(IpAddr::from), egress.v6.is_some()),
+        SocketAddr::V6(_) => (egress.v6.map(IpAddr::from), egress.v4.is_some()),
+    };
+    match (own, other) {
+        (None, true) => Err(Errno::NETUNREACH.into()),
+        (own, _) => Ok(own),
+    }
+}
+
+/// The last failure that says something of the target; "no route for this family" only if there is no other.
+fn most_meaningful(failures: Vec<Failure>, most: Duration) -> DialError {
+    let says_little = |error: &io::Error| {
+        let errno = error.raw_os_error().map(Errno::from_raw_os_error);
+        matches!(errno, Some(Errno::NETUNREACH | Errno::AFNOSUPPORT | Errno::ADDRNOTAVAIL))
+    };
+    let mut chosen: Option<Failure> = None;
+    for failure in failures {
+        if chosen.as_ref().is_none_or(|(_, error)| says_little(error) || !says_little(&failure.1)) {
+            chosen = Some(failure);
+        }
+    }
+    chosen.map_or(DialError::Timeout(most), |(address, error)| DialError::Failed { address, error })
+}

@@ -1,0 +1,90 @@
+//! What all sessions share.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use arc_swap::ArcSwap;
+use jiff::Timestamp;
+use nix::ifaddrs::{InterfaceAddress, getifaddrs};
+use socks_core::relay::{Relayer, RelayerOptions};
+use tracing::warn;
+
+use crate::admission::{Admission, RuleSessions};
+use crate::audit::Audit;
+use crate::record::SessionId;
+use crate::refusals::Refusals;
+use crate::snapshot::Snapshot;
+
+/// One running gateway.
+pub(crate) struct Gateway {
+    /// Configuration, authenticators and policy as one piece; a session keeps the one it began with.
+    pub(crate) snapshot: ArcSwap<Snapshot>,
+    /// The addresses that this gateway itself listens on; the policy treats them as special.
+    pub(crate) own: ArcSwap<Vec<SocketAddr>>,
+    pub(crate) admission: Admission,
+    pub(crate) rule_sessions: RuleSessions,
+    pub(crate) refusals: Refusals,
+    pub(crate) audit: Audit,
+    pub(crate) relayer: Relayer,
+    boot: u64,
+    sessions: AtomicU64,
+    stopping: AtomicBool,
+}
+
+impl Gateway {
+    pub(crate) fn new(snapshot: Snapshot, audit: Audit, relay: &RelayerOptions) -> Self {
+        Self {
+            snapshot: ArcSwap::from_pointee(snapshot),
+            own: ArcSwap::default(),
+            admission: Admission::new(),
+            rule_sessions: RuleSessions::default(),
+            refusals: Refusals::new(),
+            audit,
+            relayer: Relayer::new(relay),
+            boot: u64::try_from(Timestamp::now().as_millisecond()).unwrap_or_default(),
+            sessions: AtomicU64::new(0),
+            stopping: AtomicBool::new(false),
+        }
+    }
+
+    pub(crate) fn next_session(&self) -> SessionId {
+        SessionId { boot: self.boot, number: self.sessions.fetch_add(1, Ordering::Relaxed) + 1 }
+    }
+
+    /// Says that sessions which are dropped from now on end because the gateway stops.
+    pub(crate) fn stop(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
+    }
+
+    /// Learns the addresses behind the listening sockets; a wildcard stands for each address of the machine.
+    pub(crate) fn learn_own_addresses(&self, listening: &[SocketAddr]) {
+        let interfaces = interfaces().unwrap_or_else(|error| {
+            warn!(%error, "addresses of this machine cannot be read; wildcard listeners are not known as the gateway's own");
+            Vec::new()
+        });
+        let mut own = Vec::new();
+        for address in listening {
+            own.push(*address);
+            if address.ip().is_unspecified() {
+                // A wildcard of IPv6 takes IPv4 as well, unless the system says otherwise.
+                own.extend(interfaces.iter().map(|ip| SocketAddr::new(ip.to_canonical(), address.port())));
+            }
+        }
+        self.own.store(Arc::new(own));
+    }
+}
+
+/// The addresses of this machine's interfaces.
+fn interfaces() -> nix::Result<Vec<IpAddr>> {
+    let address = |interface: InterfaceAddress| {
+        let address = interface.address?;
+        let v4 = address.as_sockaddr_in().map(|v4| IpAddr::V4(v4.ip()));
+        v4.or_else(|| address.as_sockaddr_in6().map(|v6| IpAddr::V6(v6.ip())))
+    };
+    Ok(getifaddrs()?.filter_map(address).collect())
+}

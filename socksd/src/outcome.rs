@@ -1,0 +1,344 @@
+//! How a session ended, and what that means for the client, the log and the record. Nowhere else is it decided.
+
+use std::fmt::Write as _;
+use std::io;
+use std::time::Duration;
+
+use rustix::io::Errno;
+use socks_auth::AuthError;
+use socks_core::ReceiveError;
+use socks_core::relay::RelayEnd;
+use socks_core::wire::{Command, DecodeError, NameError, ReplyCode};
+use socks_policy::{Denial, DenyReason};
+
+use crate::admission::Full;
+use crate::dial::DialError;
+use crate::resolve::ResolveError;
+
+/// Why a session ended.
+#[derive(Debug)]
+pub(crate) enum End {
+    /// No rule could ever permit anything to this source.
+    SourceDenied(Denial),
+    /// The policy's `clients` offer this source no method.
+    NoMethodForSource,
+    /// A limit on sessions is reached.
+    Full(Full),
+    /// The audit file cannot be written, and the configuration does not let sessions go on without.
+    AuditFailing,
+    /// The client's greeting is none.
+    Greeting(ReceiveError),
+    /// The client offered no method that the policy allows it.
+    NoAcceptableMethod,
+    /// Authentication did not succeed.
+    Auth(AuthError),
+    /// The authenticator let the client in at a protection level that the policy does not allow.
+    LevelNotAllowed,
+    /// Greeting, authentication and request took too long.
+    HandshakeTimeout(Duration),
+    /// The client's request is none.
+    Request(ReceiveError),
+    /// CONNECT to port 0.
+    PortZero,
+    /// A command that this gateway does not serve.
+    NotServed(Command),
+    /// The ruleset denies it.
+    Denied(Denial),
+    /// The ruleset asks for a fact that there cannot be.
+    Undecided,
+    /// The rule's own limit on sessions is reached.
+    RuleFull,
+    /// The target's name gave no address.
+    Resolve(ResolveError),
+    /// No address of the target could be reached.
+    Dial(DialError),
+    /// The client did not take its reply.
+    Reply(io::Error),
+    /// Octets were relayed until this.
+    Relayed(RelayEnd),
+    /// A bug of ours.
+    Panicked,
+    /// The gateway stopped.
+    Stopped,
+    /// The session's task was dropped.
+    Dropped,
+}
+
+/// The record's word for how far the session came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// A rule permitted it, and octets could flow.
+    Permit,
+    /// The policy said no.
+    Deny,
+    /// It did not come so far, or the network said no.
+    Fail,
+}
+
+impl Verdict {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Permit => "permit",
+            Self::Deny => "deny",
+            Self::Fail => "fail",
+        }
+    }
+}
+
+/// Who can do something about an end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Concern {
+    /// Nobody has to: the session's own line says it all.
+    Record,
+    /// The operator: a warning.
+    Operator,
+    /// Us: an error.
+    Bug,
+}
+
+impl End {
+    /// The reply that refuses the request; `None` where no reply can be sent any more, or yet.
+    pub(crate) fn reply(&self) -> Option<ReplyCode> {
+        Some(match self {
+            Self::Request(ReceiveError::Decode(error)) => malformed_request(error),
+            Self::NotServed(_) => ReplyCode::COMMAND_NOT_SUPPORTED,
+            Self::Denied(_) => ReplyCode::NOT_ALLOWED,
+            Self::PortZero | Self::RuleFull | Self::Undecided => ReplyCode::GENERAL_FAILURE,
+            Self::Resolve(_) | Self::Dial(DialError::Timeout(_)) => ReplyCode::HOST_UNREACHABLE,
+            Self::Dial(DialError::Failed { error, .. }) => dial_failure(error),
+            _ => return None,
+        })
+    }
+
+    pub(crate) fn verdict(&self) -> Verdict {
+        match self {
+            Self::Relayed(_) => Verdict::Permit,
+            Self::SourceDenied(_)
+            | Self::NoMethodForSource
+            | Self::Full(_)
+            | Self::NoAcceptableMethod
+            | Self::LevelNotAllowed
+            | Self::Auth(AuthError::Refused { .. } | AuthError::LevelRefused { .. })
+            | Self::RuleFull
+            | Self::Denied(_) => Verdict::Deny,
+            Self::Request(ReceiveError::Decode(DecodeError::Name { why: NameError::OddAddress, .. })) => {
+                Verdict::Deny
+            }
+            _ => Verdict::Fail,
+        }
+    }
+
+    /// A stable word for the record: kebab-case, never changed once it was released.
+    pub(crate) fn cause(&self) -> &'static str {
+        match self {
+            Self::SourceDenied(_) => "source-denied",
+            Self::NoMethodForSource => "no-method-for-source",
+            Self::Full(Full::Total) => "too-many-sessions",
+            Self::Full(Full::Source) => "too-many-sessions-of-source",
+            Self::AuditFailing => "audit-failing",
+            Self::Greeting(error) => greeting_cause(error),
+            Self::NoAcceptableMethod => "no-acceptable-method",
+            Self::Auth(error) => auth_cause(error),
+            Self::LevelNotAllowed => "protection-not-allowed",
+            Self::HandshakeTimeout(_) => "handshake-timeout",
+            Self::Request(error) => request_cause(error),
+            Self::PortZero => "port-zero",
+            Self::NotServed(_) => "command-not-served",
+            Self::Denied(denial) => denial_cause(denial),
+            Self::Undecided => "undecided",
+            Self::RuleFull => "too-many-sessions-of-rule",
+            Self::Resolve(ResolveError::NotFound) => "name-not-found",
+            Self::Resolve(_) => "name-lookup-failed",
+            Self::Dial(DialError::Timeout(_)) => "connect-timeout",
+            Self::Dial(DialError::Failed { error, .. }) => dial_cause(error),
+            Self::Reply(_) => "client-lost",
+            Self::Relayed(end) => relay_cause(end),
+            Self::Panicked => "internal-error",
+            Self::Stopped => "gateway-stopped",
+            Self::Dropped => "cancelled",
+        }
+    }
+
+    /// What an operator wants to know beyond the cause; empty where there is nothing more.
+    pub(crate) fn detail(&self) -> String {
+        let mut text = String::new();
+        // Writing to a string cannot fail.
+        let _ = match self {
+            Self::SourceDenied(denial) | Self::Denied(denial) => write!(text, "{denial}"),
+            Self::Greeting(error) | Self::Request(error) => write!(text, "{error}"),
+            Self::Auth(AuthError::Refused { reason, .. }) => write!(text, "{reason}"),
+            Self::Auth(error) => write!(text, "{error}"),
+            Self::HandshakeTimeout(most) => write!(text, "not finished within {} s", most.as_secs_f32()),
+            Self::NotServed(command) => write!(text, "this gateway does not serve `{command}`"),
+            Self::Resolve(error) => write!(text, "{error}"),
+            Self::Dial(error) => write!(text, "{error}"),
+            Self::Reply(error) => write!(text, "{error}"),
+            Self::Relayed(RelayEnd::ClientFailed(error)) => write!(text, "client: {error}"),
+            Self::Relayed(RelayEnd::TargetFailed(error)) => write!(text, "target: {error}"),
+            Self::Relayed(RelayEnd::Open(error)) => write!(text, "{error}"),
+            Self::Relayed(RelayEnd::Seal(error)) => write!(text, "{error}"),
+            _ => Ok(()),
+        };
+        text
+    }
+
+    /// The name that the client claimed when it was refused.
+    pub(crate) fn claimed(&self) -> Option<&str> {
+        match self {
+            Self::Auth(AuthError::Refused { claimed, .. } | AuthError::LevelRefused { claimed }) => {
+                claimed.as_deref()
+            }
+            _ => None,
+        }
+    }
+
+    pub(crate) fn concern(&self) -> Concern {
+        match self {
+            Self::Panicked | Self::Undecided => Concern::Bug,
+            Self::Auth(AuthError::Unavailable(_)) | Self::LevelNotAllowed => Concern::Operator,
+            Self::Dial(DialError::Failed { error, .. }) if is_local(error) => Concern::Operator,
+            _ => Concern::Record,
+        }
+    }
+}
+
+/// RFC 1928 section 6, for requests that are none.
+fn malformed_request(error: &DecodeError) -> ReplyCode {
+    match error {
+        DecodeError::Command(_) => ReplyCode::COMMAND_NOT_SUPPORTED,
+        DecodeError::AddressType(_) => ReplyCode::ADDRESS_TYPE_NOT_SUPPORTED,
+        DecodeError::Name { why: NameError::OddAddress, .. } => ReplyCode::NOT_ALLOWED,
+        // A name that cannot exist names no host.
+        DecodeError::Name { .. } => ReplyCode::HOST_UNREACHABLE,
+        _ => ReplyCode::GENERAL_FAILURE,
+    }
+}
+
+fn errno(error: &io::Error) -> Option<Errno> {
+    error.raw_os_error().map(Errno::from_raw_os_error)
+}
+
+/// RFC 1928 section 6, for connections that cannot be opened. 06 is never guessed.
+fn dial_failure(error: &io::Error) -> ReplyCode {
+    match errno(error) {
+        Some(Errno::CONNREFUSED | Errno::CONNRESET) => ReplyCode::CONNECTION_REFUSED,
+        Some(Errno::NETUNREACH | Errno::NETDOWN | Errno::AFNOSUPPORT) => ReplyCode::NETWORK_UNREACHABLE,
+        Some(Errno::HOSTUNREACH | Errno::HOSTDOWN | Errno::TIMEDOUT) => ReplyCode::HOST_UNREACHABLE,
+        _ => ReplyCode::GENERAL_FAILURE,
+    }
+}
+
+/// Failures whose reason lies on the gateway itself: a packet filter, no descriptors, no ports.
+fn is_local(error: &io::Error) -> bool {
+    dial_failure(error) == ReplyCode::GENERAL_FAILURE
+}
+
+fn dial_cause(error: &io::Error) -> &'static str {
+    match dial_failure(error) {
+        ReplyCode::CONNECTION_REFUSED => "connection-refused",
+        ReplyCode::NETWORK_UNREACHABLE => "network-unreachable",
+        ReplyCode::HOST_UNREACHABLE => "host-unreachable",
+        _ => "connect-failed",
+    }
+}
+
+fn greeting_cause(error: &ReceiveError) -> &'static str {
+    match error {
+        ReceiveError::Decode(DecodeError::Version { found: 0x04, .. }) => "socks4",
+        ReceiveError::Decode(_) => "malformed-greeting",
+        _ => "client-lost",
+    }
+}
+
+fn auth_cause(error: &AuthError) -> &'static str {
+    match error {
+        AuthError::Refused { .. } => "authentication-refused",
+        AuthError::LevelRefused { .. } => "protection-not-allowed",
+        AuthError::Malformed(_) => "malformed-authentication",
+        AuthError::Unavailable(_) => "authenticator-failed",
+        _ => "client-lost",
+    }
+}
+
+fn request_cause(error: &ReceiveError) -> &'static str {
+    match error {
+        ReceiveError::Decode(DecodeError::Command(_)) => "unknown-command",
+        ReceiveError::Decode(DecodeError::AddressType(_)) => "unknown-address-type",
+        ReceiveError::Decode(DecodeError::Name { .. }) => "malformed-name",
+        ReceiveError::Decode(_) => "malformed-request",
+        ReceiveError::Open(_) => "protection-violated",
+        _ => "client-lost",
+    }
+}
+
+fn denial_cause(denial: &Denial) -> &'static str {
+    match denial.reason {
+        DenyReason::NoMatch => "denied-by-default",
+        DenyReason::SpecialUse(_) => "special-use",
+        DenyReason::IdentityExpired => "identity-expired",
+        _ => "denied",
+    }
+}
+
+fn relay_cause(end: &RelayEnd) -> &'static str {
+    match end {
+        RelayEnd::Closed => "closed",
+        RelayEnd::Idle => "idle-timeout",
+        RelayEnd::ClientFailed(_) => "client-failed",
+        RelayEnd::TargetFailed(_) => "target-failed",
+        RelayEnd::CutFrame => "cut-frame",
+        RelayEnd::Open(_) => "protection-violated",
+        RelayEnd::Seal(_) => "protection-failed",
+        _ => "relay-failed",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_failure_to_connect_has_its_reply_code() {
+        let table = [
+            (Errno::CONNREFUSED, 0x05),
+            (Errno::CONNRESET, 0x05),
+            (Errno::NETUNREACH, 0x03),
+            (Errno::HOSTUNREACH, 0x04),
+            (Errno::TIMEDOUT, 0x04),
+            (Errno::PERM, 0x01),
+            (Errno::MFILE, 0x01),
+            (Errno::ADDRNOTAVAIL, 0x01),
+        ];
+        for (errno, code) in table {
+            let address = ([192, 0, 2, 1], 80).into();
+            let end = End::Dial(DialError::Failed { address, error: errno.into() });
+            assert_eq!(end.reply(), Some(ReplyCode(code)), "{errno}");
+        }
+    }
+
+    #[test]
+    fn every_malformed_request_has_its_reply_code() {
+        let name = |why| DecodeError::Name { name: "x".into(), why };
+        let table = [
+            (DecodeError::Command(9), 0x07),
+            (DecodeError::AddressType(2), 0x08),
+            (DecodeError::Reserved(1), 0x01),
+            (DecodeError::Version { found: 4, expected: 5 }, 0x01),
+            (name(NameError::Empty), 0x04),
+            (name(NameError::NotAHostName), 0x04),
+            (name(NameError::OddAddress), 0x02),
+        ];
+        for (error, code) in table {
+            let end = End::Request(ReceiveError::Decode(error));
+            assert_eq!(end.reply(), Some(ReplyCode(code)), "{end:?}");
+        }
+    }
+
+    #[test]
+    fn a_full_gateway_concerns_nobody_but_no_descriptors_concern_the_operator() {
+        assert_eq!(End::Full(Full::Total).concern(), Concern::Record);
+        let address = ([192, 0, 2, 1], 80).into();
+        let end = End::Dial(DialError::Failed { address, error: Errno::MFILE.into() });
+        assert_eq!(end.concern(), Concern::Operator);
+    }
+}

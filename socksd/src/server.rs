@@ -1,0 +1,199 @@
+//! Listeners and signals: where sessions come from, and when they stop coming.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use rustix::io::Errno;
+use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
+use socks_auth::Registry;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::{MissedTickBehavior, interval, sleep};
+use tracing::{error, info, warn};
+
+use crate::admission::{Full, SessionLimits, Source};
+use crate::config::{Listener, OnAuditFailure};
+use crate::dial::KEEPALIVE;
+use crate::gateway::Gateway;
+use crate::outcome::End;
+use crate::record::Record;
+use crate::session::{Arrival, serve};
+use crate::snapshot::Snapshot;
+
+/// Connections that may wait to be accepted; the system may allow fewer.
+const BACKLOG: i32 = 4096;
+/// Pause of an accept loop that has no descriptor or memory for another connection.
+const EXHAUSTED_PAUSE: Duration = Duration::from_millis(50);
+/// Descriptors of a session: the client's socket and the target's.
+const DESCRIPTORS_PER_SESSION: usize = 2;
+
+/// Where the gateway's files are, for a reload.
+pub(crate) struct Sources {
+    pub(crate) config: PathBuf,
+    pub(crate) registry: Registry,
+}
+
+/// A listener whose socket is open.
+pub(crate) struct Listening {
+    name: Arc<str>,
+    socket: TcpListener,
+    local: SocketAddr,
+}
+
+impl Listening {
+    /// Opens the socket. `alone`: no other listener has the same port, so a wildcard of IPv6 takes IPv4 too.
+    pub(crate) fn open(listener: &Listener, alone: bool) -> io::Result<Self> {
+        let socket = Socket::new(Domain::for_address(listener.address), Type::STREAM, Some(Protocol::TCP))?;
+        if listener.address.is_ipv6() {
+            socket.set_only_v6(!alone)?;
+        }
+        socket.set_reuse_address(true)?;
+        // Accepted sockets inherit these on Linux; it saves two calls for each connection.
+        socket.set_tcp_nodelay(true)?;
+        socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE))?;
+        socket.set_nonblocking(true)?;
+        socket.bind(&listener.address.into())?;
+        socket.listen(BACKLOG)?;
+        let socket = TcpListener::from_std(socket.into())?;
+        let local = socket.local_addr()?;
+        Ok(Self { name: listener.name.clone(), socket, local })
+    }
+
+    pub(crate) fn local(&self) -> SocketAddr {
+        self.local
+    }
+}
+
+/// Serves until a signal says stop. SIGHUP reloads configuration and policy.
+pub(crate) async fn run(
+    gateway: Arc<Gateway>,
+    listening: Vec<Listening>,
+    descriptors: usize,
+    sources: Sources,
+) -> io::Result<()> {
+    let mut reload = signal(SignalKind::hangup())?;
+    let mut stop = [signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?];
+    let own: Vec<SocketAddr> = listening.iter().map(Listening::local).collect();
+    gateway.learn_own_addresses(&own);
+    for listening in listening {
+        info!(listener = %listening.name, address = %listening.local, "listening");
+        tokio::spawn(accept_all(gateway.clone(), listening, descriptors));
+    }
+    let mut flush = interval(gateway.snapshot.load().settings.audit.refusals_every);
+    flush.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let [terminate, interrupt] = &mut stop;
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            _ = reload.recv() => {
+                let gateway = gateway.clone();
+                gateway.learn_own_addresses(&own);
+                reload_files(&gateway, &sources);
+            }
+            _ = flush.tick() => gateway.refusals.flush(&gateway.audit),
+        }
+    }
+    info!(sessions = gateway.admission.open(), "stopping");
+    gateway.stop();
+    Ok(())
+}
+
+/// Reads everything anew and swaps it in one step; a file with any mistake changes nothing.
+fn reload_files(gateway: &Gateway, sources: &Sources) {
+    let before = gateway.snapshot.load_full();
+    match Snapshot::load(&sources.config, &sources.registry, Some(&before)) {
+        Ok(checked) => {
+            for warning in checked.warnings.iter() {
+                warn!("{warning}");
+            }
+            if checked.snapshot.listeners != before.listeners {
+                warn!("listeners have changed; that takes a restart, everything else is in force");
+            }
+            info!(policy = checked.snapshot.ruleset.generation(), "reloaded");
+            gateway.snapshot.store(Arc::new(checked.snapshot));
+        }
+        Err(findings) => error!("nothing was reloaded:\n{findings}"),
+    }
+}
+
+async fn accept_all(gateway: Arc<Gateway>, listening: Listening, descriptors: usize) {
+    loop {
+        match listening.socket.accept().await {
+            Ok((socket, client)) => admit(&gateway, &listening, (socket, client), descriptors),
+            Err(error) if is_exhausted(&error) => {
+                warn_exhausted(&error);
+                sleep(EXHAUSTED_PAUSE).await;
+            }
+            // The connection was gone before it was taken, or the network told of an error on it.
+            Err(error) => tracing::debug!(%error, "connection lost before it was accepted"),
+        }
+    }
+}
+
+/// Gives the connection a place among the sessions, or closes it.
+fn admit(
+    gateway: &Arc<Gateway>,
+    listening: &Listening,
+    (socket, client): (TcpStream, SocketAddr),
+    descriptors: usize,
+) {
+    let client = SocketAddr::new(client.ip().to_canonical(), client.port());
+    let snapshot = gateway.snapshot.load();
+    let limits = &snapshot.settings.limits;
+    let by_descriptors = descriptors.saturating_sub(limits.descriptors_kept_free) / DESCRIPTORS_PER_SESSION;
+    let limits = SessionLimits {
+        total: limits.max_sessions.min(by_descriptors),
+        per_source: limits.max_sessions_per_source,
+    };
+    let must_record = snapshot.settings.audit.on_failure == OnAuditFailure::Refuse;
+    let refused = if must_record && gateway.audit.is_failing() {
+        End::AuditFailing
+    } else {
+        match gateway.admission.admit(Source::of(client.ip()), limits) {
+            Ok(ticket) => {
+                let (gateway, listener) = (gateway.clone(), listening.name.clone());
+                tokio::spawn(serve(Arrival { gateway, ticket, listener, socket, client }));
+                return;
+            }
+            Err(full) => {
+                if full == Full::Total {
+                    warn_full(limits.total);
+                }
+                End::Full(full)
+            }
+        }
+    };
+    Record::open(gateway.clone(), listening.name.clone(), client).finish(&refused);
+}
+
+/// Errors that waiting may cure, and that come back at once without it.
+fn is_exhausted(error: &io::Error) -> bool {
+    let errno = error.raw_os_error().map(Errno::from_raw_os_error);
+    matches!(errno, Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM))
+}
+
+fn warn_exhausted(error: &io::Error) {
+    static LAST: AtomicU64 = AtomicU64::new(0);
+    if seldom(&LAST) {
+        warn!(%error, "no resources to accept connections; raise the descriptor limit or lower `max-sessions`");
+    }
+}
+
+fn warn_full(limit: usize) {
+    static LAST: AtomicU64 = AtomicU64::new(0);
+    if seldom(&LAST) {
+        warn!(limit, "all sessions are taken; new clients are refused");
+    }
+}
+
+/// True at most once in ten seconds.
+fn seldom(last: &AtomicU64) -> bool {
+    let now = u64::try_from(jiff::Timestamp::now().as_second()).unwrap_or_default();
+    let before = last.load(Ordering::Relaxed);
+    now >= before + 10 && last.compare_exchange(before, now, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+}

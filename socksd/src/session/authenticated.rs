@@ -1,0 +1,36 @@
+//! The second step: what the client asks for.
+
+use socks_core::wire::{DecodeError, Request};
+use socks_core::{ClientStream, ReceiveError};
+
+use crate::outcome::End;
+
+use super::requested::Requested;
+use super::{Ended, Session};
+
+/// A client whose identity is proven.
+pub(super) struct Authenticated {
+    stream: ClientStream,
+}
+
+impl Authenticated {
+    pub(super) fn new(stream: ClientStream) -> Self {
+        Self { stream }
+    }
+
+    pub(super) async fn request(mut self, session: &mut Session) -> Result<Requested, Ended> {
+        match self.stream.receive::<Request>().await {
+            Ok(request) => {
+                session.record.command = Some(request.command);
+                session.record.target = Some(request.target.to_string().into());
+                Ok(Requested::new(self.stream, request))
+            }
+            Err(error) => {
+                if let ReceiveError::Decode(DecodeError::Name { name, .. }) = &error {
+                    session.record.target = Some(name.clone());
+                }
+                Err(Ended::with_reply(self.stream, End::Request(error)))
+            }
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! The fourth step: the connection to the target, and the reply.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use socks_core::ClientStream;
+use socks_core::wire::Reply;
+use socks_policy::Permit;
+use tokio::time::timeout;
+
+use crate::admission::{RuleHolder, RuleTicket};
+use crate::dial::{Dialled, dial};
+use crate::outcome::End;
+use crate::record::holder;
+
+use super::connected::Connected;
+use super::{Ended, Session};
+
+/// How long a client may take to have room for its reply.
+const REPLY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A client whose request is permitted, for at least one address.
+pub(super) struct Permitted {
+    stream: ClientStream,
+    permits: Vec<Permit>,
+}
+
+impl Permitted {
+    pub(super) fn new(stream: ClientStream, permits: Vec<Permit>) -> Self {
+        Self { stream, permits }
+    }
+
+    pub(super) async fn dial(self, session: &mut Session) -> Result<Connected, Ended> {
+        let (tickets, permits) = match tickets(self.permits, session) {
+            Ok(admitted) => admitted,
+            Err(end) => return Err(Ended::with_reply(self.stream, end)),
+        };
+        let most = permits.iter().filter_map(|permit| permit.terms().connect_timeout).min();
+        let most = most.unwrap_or(session.snapshot.settings.limits.connect_timeout);
+        match dial(permits, most).await {
+            Ok(dialled) => {
+                session.rule_ticket =
+                    tickets.into_iter().find(|ticket| ticket.rule() == &**dialled.permit.rule());
+                reply(self.stream, dialled, session).await
+            }
+            Err(error) => Err(Ended::with_reply(self.stream, End::Dial(error))),
+        }
+    }
+}
+
+/// A place in each rule that limits its sessions. Addresses whose rule has none left are not dialled.
+fn tickets(permits: Vec<Permit>, session: &mut Session) -> Result<(Vec<RuleTicket>, Vec<Permit>), End> {
+    let mut tickets: Vec<RuleTicket> = Vec::new();
+    let mut admitted = Vec::with_capacity(permits.len());
+    for permit in permits {
+        session.record.rule = Some(permit.rule().clone());
+        let Some(most) = permit.terms().sessions else {
+            admitted.push(permit);
+            continue;
+        };
+        if !tickets.iter().any(|ticket| ticket.rule() == &**permit.rule()) {
+            let Some(ticket) = ticket(&permit, most, session) else { continue };
+            tickets.push(ticket);
+        }
+        admitted.push(permit);
+    }
+    if admitted.is_empty() { Err(End::RuleFull) } else { Ok((tickets, admitted)) }
+}
+
+fn ticket(permit: &Permit, most: u32, session: &Session) -> Option<RuleTicket> {
+    let identity = session.record.identity.as_deref()?;
+    let holder = holder(identity, session.record.client);
+    session.gateway.rule_sessions.admit(RuleHolder { rule: permit.rule().clone(), holder }, most)
+}
+
+async fn reply(
+    mut stream: ClientStream,
+    dialled: Dialled,
+    session: &mut Session,
+) -> Result<Connected, Ended> {
+    let Dialled { socket, permit } = dialled;
+    let record = &mut session.record;
+    record.rule = Some(permit.rule().clone());
+    record.dialled = permit.address();
+    let bound = match socket.local_addr() {
+        Ok(bound) => SocketAddr::new(bound.ip().to_canonical(), bound.port()),
+        Err(error) => return Err(Ended::silently(End::Reply(error))),
+    };
+    record.bound = Some(bound);
+    let sent = timeout(REPLY_TIMEOUT, stream.send(&Reply::succeeded(bound))).await;
+    if let Err(error) = sent.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into())) {
+        return Err(Ended::silently(End::Reply(error)));
+    }
+    let idle_timeout = permit.terms().idle_timeout.unwrap_or(session.snapshot.settings.limits.idle_timeout);
+    Ok(Connected::new(stream, socket, idle_timeout))
+}

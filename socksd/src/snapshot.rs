@@ -1,0 +1,129 @@
+//! Everything that a reload replaces, read and checked as one piece.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use socks_auth::{Authenticator, BuildContext, Registry};
+use socks_config::{Document, Finding, Findings};
+use socks_policy::{Context, Loaded, Ruleset};
+
+use crate::config::{AuthEntry, Config, Listener, PolicyFile, Settings};
+use crate::resolve::Resolver;
+
+/// A configuration without a mistake, with its authenticators and its policy.
+pub(crate) struct Snapshot {
+    pub(crate) listeners: Vec<Listener>,
+    pub(crate) settings: Settings,
+    pub(crate) ruleset: Ruleset,
+    pub(crate) resolver: Resolver,
+    authenticators: Vec<(Arc<str>, Arc<dyn Authenticator>)>,
+}
+
+/// A snapshot with what the operator should know of it.
+pub(crate) struct Checked {
+    pub(crate) snapshot: Snapshot,
+    pub(crate) warnings: Findings,
+}
+
+impl Snapshot {
+    /// Reads, builds, compiles and tests all that the file at `path` names.
+    ///
+    /// # Errors
+    /// All mistakes of all files together, with the warnings between them.
+    pub(crate) fn load(
+        path: &Path,
+        registry: &Registry,
+        previous: Option<&Self>,
+    ) -> Result<Checked, Findings> {
+        let document = Document::read(path)?;
+        let base = path.parent().unwrap_or(Path::new("."));
+        let mut findings = Findings::default();
+        let config = Config::read(&document, base, &mut findings);
+        let authenticators = config
+            .auth
+            .iter()
+            .filter_map(|entry| {
+                let before = previous.and_then(|snapshot| snapshot.authenticator(&entry.name)).cloned();
+                let context = BuildContext::new(entry.name.clone(), base, before);
+                build(entry, registry, &context, &mut findings)
+            })
+            .collect();
+        let generation = previous.map_or(0, |snapshot| snapshot.ruleset.generation()) + 1;
+        let ruleset = config.policy.as_ref().and_then(|policy| load_policy(policy, &config, &mut findings));
+        let resolver = Resolver::from_system().map_err(|error| Finding::unplaced(error.to_string()));
+        let resolver = findings.note(resolver);
+        findings.sort();
+        match (ruleset, resolver) {
+            (Some(ruleset), Some(resolver)) if !findings.has_mistakes() => Ok(Checked {
+                snapshot: Self {
+                    listeners: config.listeners,
+                    settings: config.settings,
+                    ruleset: ruleset.with_generation(generation),
+                    resolver,
+                    authenticators,
+                },
+                warnings: findings,
+            }),
+            _ => Err(findings),
+        }
+    }
+
+    /// The authenticator of that configured name.
+    pub(crate) fn authenticator(&self, name: &str) -> Option<&Arc<dyn Authenticator>> {
+        self.authenticators.iter().find(|(own, _)| &**own == name).map(|(_, authenticator)| authenticator)
+    }
+}
+
+fn build(
+    entry: &AuthEntry<'_>,
+    registry: &Registry,
+    context: &BuildContext,
+    findings: &mut Findings,
+) -> Option<(Arc<str>, Arc<dyn Authenticator>)> {
+    let built = registry.build(entry.kind, entry.options, context);
+    for warning in context.warnings() {
+        findings.warning(&entry.options.unwrap_or(entry.kind).place, warning);
+    }
+    match built {
+        Ok(authenticator) => Some((entry.name.clone(), authenticator)),
+        Err(mistakes) => {
+            findings.extend(mistakes);
+            None
+        }
+    }
+}
+
+/// Reads the policy and runs its tests; a failing test is a mistake like any other.
+fn load_policy(policy: &PolicyFile<'_>, config: &Config<'_>, findings: &mut Findings) -> Option<Ruleset> {
+    let document = match Document::read(&policy.path) {
+        Ok(document) => document,
+        Err(mistakes) => {
+            if mistakes.iter().all(|finding| finding.place.is_none()) {
+                findings.mistake(&policy.node.place, mistakes.to_string().trim().to_owned());
+            } else {
+                findings.extend(mistakes);
+            }
+            return None;
+        }
+    };
+    let authenticators: Vec<&str> = config.auth.iter().map(|entry| &*entry.name).collect();
+    let listeners: Vec<&str> = config.listeners.iter().map(|listener| &*listener.name).collect();
+    let context = Context {
+        authenticators: Some(&authenticators),
+        listeners: Some(&listeners),
+        now: jiff::Timestamp::now(),
+    };
+    match Ruleset::load(&document, &context) {
+        Ok(Loaded { ruleset, warnings }) => {
+            findings.extend(warnings);
+            for test in ruleset.run_tests() {
+                findings.extend(test.finding());
+            }
+            Some(ruleset)
+        }
+        Err(mistakes) => {
+            findings.extend(mistakes);
+            None
+        }
+    }
+}
