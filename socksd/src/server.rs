@@ -111,13 +111,25 @@ fn reload_files(gateway: &Gateway, sources: &Sources) {
             for warning in checked.warnings.iter() {
                 warn!("{warning}");
             }
-            if checked.snapshot.listeners != before.listeners {
-                warn!("listeners have changed; that takes a restart, everything else is in force");
-            }
+            warn_of_restart(&before, &checked.snapshot);
             info!(policy = checked.snapshot.ruleset.generation(), "reloaded");
             gateway.snapshot.store(Arc::new(checked.snapshot));
         }
         Err(findings) => error!("nothing was reloaded:\n{findings}"),
+    }
+}
+
+/// Some keys are read only once.
+fn warn_of_restart(before: &Snapshot, now: &Snapshot) {
+    let (old, new) = (&before.settings, &now.settings);
+    let unchanged = [
+        ("listeners", before.listeners == now.listeners),
+        ("audit.file", old.audit.file == new.audit.file),
+        ("audit.refusals-every", old.audit.refusals_every == new.audit.refusals_every),
+        ("log", old.log == new.log),
+    ];
+    for (key, _) in unchanged.into_iter().filter(|(_, unchanged)| !unchanged) {
+        warn!(key, "this key has changed and takes a restart; everything else is in force");
     }
 }
 

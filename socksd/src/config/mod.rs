@@ -79,7 +79,7 @@ pub(crate) enum OnAuditFailure {
 }
 
 /// How the log looks.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct LogConfig {
     pub(crate) format: LogFormat,
     pub(crate) level: String,

@@ -95,3 +95,6 @@ impl Session {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

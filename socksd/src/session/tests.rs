@@ -1,0 +1,193 @@
+//! Whatever ends a session, it leaves exactly one end record.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use serde_json::Value;
+use socks_auth::{
+    AuthError, AuthSession, Authenticated, Authenticator, AuthenticatorFactory, BuildContext, BuildError,
+    NoOptions, Registry, async_trait,
+};
+use socks_core::relay::RelayerOptions;
+use socks_core::wire::Method;
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
+
+use super::{Arrival, serve};
+use crate::admission::{SessionLimits, Source};
+use crate::audit::Audit;
+use crate::gateway::Gateway;
+use crate::snapshot::Snapshot;
+
+/// A method with a bug.
+struct Faulty;
+
+impl AuthenticatorFactory for Faulty {
+    type Options = NoOptions;
+
+    fn kind(&self) -> &'static str {
+        "faulty"
+    }
+
+    fn build(&self, _: NoOptions, _: &BuildContext) -> Result<Arc<dyn Authenticator>, BuildError> {
+        Ok(Arc::new(Self))
+    }
+}
+
+#[async_trait]
+impl Authenticator for Faulty {
+    fn method(&self) -> Method {
+        Method(0x81)
+    }
+
+    async fn authenticate(&self, _: &mut AuthSession<'_>) -> Result<Authenticated, AuthError> {
+        panic!("a bug in a plug-in");
+    }
+}
+
+/// A gateway within the test, without a listener of its own.
+struct Bench {
+    gateway: Arc<Gateway>,
+    listener: TcpListener,
+    folder: TempDir,
+}
+
+impl Bench {
+    async fn new(limits: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+        write(
+            "socksd.yaml",
+            &format!(
+                "listeners: [{{ address: '127.0.0.1:0' }}]\nauth: [{{ kind: none }}, {{ kind: faulty }}]\n\
+                 policy: policy.yaml\nlimits: {{ {limits} }}\n"
+            ),
+        );
+        write(
+            "policy.yaml",
+            "version: 1\nclients: [{ methods: [none, faulty] }]\n\
+             rules: [{ name: all, action: permit, special-use: permit, limits: { sessions: 1 } }]\n",
+        );
+        let mut registry = Registry::shipped();
+        registry.register(Faulty).unwrap();
+        let loaded = Snapshot::load(&folder.path().join("socksd.yaml"), &registry, None);
+        let snapshot = loaded.unwrap_or_else(|findings| panic!("{findings}")).snapshot;
+        let audit = Audit::open(&folder.path().join("audit.jsonl")).unwrap();
+        let gateway = Arc::new(Gateway::new(snapshot, audit, &RelayerOptions::default()));
+        Self { gateway, listener: TcpListener::bind("127.0.0.1:0").await.unwrap(), folder }
+    }
+
+    /// A client and the task that serves it.
+    async fn client(&self) -> (TcpStream, JoinHandle<()>) {
+        let address = self.listener.local_addr().unwrap();
+        let (client, accepted) = tokio::join!(TcpStream::connect(address), self.listener.accept());
+        let (socket, client_address) = accepted.unwrap();
+        let limits = SessionLimits { total: 10, per_source: 10 };
+        let ticket = self.gateway.admission.admit(Source::of(client_address.ip()), limits).unwrap();
+        let arrival = Arrival {
+            gateway: self.gateway.clone(),
+            ticket,
+            listener: "127.0.0.1:0".into(),
+            socket,
+            client: client_address,
+        };
+        (client.unwrap(), tokio::spawn(serve(arrival)))
+    }
+
+    /// The causes of all end records, in order, with those that were only counted.
+    fn causes(self) -> Vec<String> {
+        self.gateway.refusals.flush(&self.gateway.audit);
+        self.gateway.audit.close();
+        let path: PathBuf = self.folder.path().join("audit.jsonl");
+        let text = std::fs::read_to_string(path).unwrap();
+        let records = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        records
+            .flat_map(|record| match record["cause"].as_str() {
+                Some(cause) => vec![cause.to_owned()],
+                None => record["causes"].as_object().unwrap().keys().cloned().collect(),
+            })
+            .collect()
+    }
+}
+
+async fn say(client: &mut TcpStream, octets: &[u8], answer: &[u8]) {
+    client.write_all(octets).await.unwrap();
+    let mut heard = vec![0; answer.len()];
+    client.read_exact(&mut heard).await.unwrap();
+    assert_eq!(heard, answer);
+}
+
+async fn open_tunnel(client: &mut TcpStream, target: SocketAddr) -> u8 {
+    say(client, &[5, 1, 0], &[5, 0]).await;
+    let [high, low] = target.port().to_be_bytes();
+    client.write_all(&[5, 1, 0, 1, 127, 0, 0, 1, high, low]).await.unwrap();
+    let mut reply = [0; 10];
+    client.read_exact(&mut reply).await.unwrap();
+    reply[1]
+}
+
+#[tokio::test]
+async fn a_panic_ends_one_session_with_one_record() {
+    let bench = Bench::new("").await;
+    let (mut client, task) = bench.client().await;
+    say(&mut client, &[5, 1, 0x81], &[5, 0x81]).await;
+    assert!(task.await.unwrap_err().is_panic());
+    assert_eq!(client.read(&mut [0]).await.unwrap(), 0);
+    assert_eq!(bench.gateway.admission.open(), 0);
+    assert_eq!(bench.causes(), ["internal-error"]);
+}
+
+#[tokio::test]
+async fn a_dropped_session_leaves_one_record() {
+    let bench = Bench::new("").await;
+    let target = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (mut client, task) = bench.client().await;
+    assert_eq!(open_tunnel(&mut client, target.local_addr().unwrap()).await, 0);
+    task.abort();
+    assert!(task.await.unwrap_err().is_cancelled());
+    assert_eq!(bench.causes(), ["cancelled"]);
+}
+
+#[tokio::test]
+async fn a_session_that_the_stop_of_the_gateway_drops_says_so() {
+    let bench = Bench::new("").await;
+    let target = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (mut client, task) = bench.client().await;
+    assert_eq!(open_tunnel(&mut client, target.local_addr().unwrap()).await, 0);
+    bench.gateway.stop();
+    task.abort();
+    assert!(task.await.is_err());
+    assert_eq!(bench.causes(), ["gateway-stopped"]);
+}
+
+#[tokio::test]
+async fn a_handshake_that_takes_too_long_leaves_one_record() {
+    let bench = Bench::new("handshake-timeout: 20ms").await;
+    let (mut client, task) = bench.client().await;
+    client.write_all(&[5]).await.unwrap();
+    task.await.unwrap();
+    assert_eq!(bench.causes(), ["handshake-timeout"]);
+}
+
+#[tokio::test]
+async fn a_rule_with_a_limit_refuses_one_session_more_and_takes_it_after_an_end() {
+    let bench = Bench::new("").await;
+    let target = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = target.local_addr().unwrap();
+    let (mut first, first_task) = bench.client().await;
+    assert_eq!(open_tunnel(&mut first, address).await, 0);
+    let (mut second, second_task) = bench.client().await;
+    assert_eq!(open_tunnel(&mut second, address).await, 1);
+    drop(second);
+    second_task.await.unwrap();
+    drop((first, target));
+    first_task.await.unwrap();
+    let (mut third, _task) = bench.client().await;
+    // The target is gone, so it is refused by the target and not by the limit.
+    assert_eq!(open_tunnel(&mut third, address).await, 5);
+    let causes = bench.causes();
+    assert_eq!((&*causes[0], &*causes[2]), ("too-many-sessions-of-rule", "connection-refused"), "{causes:?}");
+}
