@@ -124,7 +124,7 @@ impl Explain {
                 addresses: looked_up.unwrap_or_default().into_iter().map(explain).collect(),
             });
         }
-        self.show(&answer)
+        self.show(&identity, &answer)
     }
 
     fn operation(&self) -> Operation<'_> {
@@ -167,13 +167,15 @@ impl Explain {
         }
     }
 
-    fn show(&self, answer: &Answer) -> Result<Exit, Exit> {
+    fn show(&self, identity: &Identity, answer: &Answer) -> Result<Exit, Exit> {
         if self.json {
             let text = serde_json::to_string_pretty(answer)
                 .map_err(|error| fail(Exit::Software, format_args!("no JSON: {error}")))?;
             say(text);
             return Ok(Exit::Done);
         }
+        let Self { from, command, to, .. } = self;
+        say(format_args!("`{identity}` from {from} asks for `{command}` to `{to}`"));
         say(&answer.request);
         let Some(resolved) = &answer.resolved else { return Ok(Exit::Done) };
         match &resolved.error {

@@ -109,11 +109,13 @@ fn count(warnings: &Findings) -> String {
 fn load(arguments: &ConfigArgument, registry: &Registry) -> Result<Checked, Exit> {
     match Snapshot::load(&arguments.config, registry, None) {
         Ok(checked) => {
-            eprint!("{}", checked.warnings);
+            if !checked.warnings.is_empty() {
+                eprintln!("{}", checked.warnings);
+            }
             Ok(checked)
         }
         Err(findings) => {
-            eprint!("{findings}");
+            eprintln!("{findings}");
             Err(Exit::Config)
         }
     }
