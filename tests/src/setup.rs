@@ -10,7 +10,7 @@ use crate::lines::Lines;
 use crate::{DEADLINE, Folder, Gateway, command, process, program};
 
 /// Permits everything to everybody, loopback too: for tests that are not about the policy.
-pub const PERMIT_ALL: &str = "\
+const PERMIT_ALL: &str = "\
 version: 1
 rules:
   - name: everything
@@ -73,7 +73,7 @@ impl Setup {
         self
     }
 
-    /// The whole policy file.
+    /// The policy file; without `clients` all methods are open to everybody.
     pub fn policy(mut self, policy: &str) -> Self {
         self.policy = policy.into();
         self
@@ -123,7 +123,7 @@ impl Setup {
     pub fn write(&self) -> Folder {
         let folder = Folder::new();
         folder.write("socksd.yaml", &self.config());
-        folder.write("policy.yaml", &self.policy);
+        folder.write("policy.yaml", &self.whole_policy());
         for (name, password) in &self.users {
             add_user(&self.program, &folder.file("users.yaml"), name, password);
         }
@@ -172,6 +172,15 @@ impl Setup {
         command.args(rest).args(["run", "--config"]).arg(folder.file("socksd.yaml"));
         command.env_remove("RUST_LOG");
         command
+    }
+
+    fn whole_policy(&self) -> String {
+        if self.policy.contains("clients:") {
+            return self.policy.clone();
+        }
+        let kinds = self.auth.lines().filter_map(|line| line.trim().strip_prefix("- kind: "));
+        let methods = kinds.collect::<Vec<_>>().join(", ");
+        format!("{}clients:\n  - methods: [{methods}]\n", self.policy)
     }
 
     fn config(&self) -> String {

@@ -4,11 +4,21 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::process::Command;
 
 use tests::command::{Finished, run};
-use tests::setup::{PERMIT_ALL, add_user};
+use tests::setup::add_user;
 use tests::{Client, DEADLINE, Folder, Setup, program, targets};
 
 /// EX_CONFIG of sysexits.h.
 const CONFIG: i32 = 78;
+
+const POLICY: &str = "\
+version: 1
+clients:
+  - methods: [none]
+rules:
+  - name: everything
+    action: permit
+    special-use: permit
+";
 
 const GOOD: &str = "\
 listeners:
@@ -81,7 +91,7 @@ colour: blue
         ":15:",
         "colour",
     ];
-    expect_mistakes(&files(config, PERMIT_ALL), &places);
+    expect_mistakes(&files(config, POLICY), &places);
 }
 
 #[test]
@@ -114,10 +124,10 @@ fn files_that_are_missing_or_no_yaml_are_mistakes() {
     no_policy.write("socksd.yaml", GOOD);
     expect_mistakes(&no_policy, &["policy.yaml"]);
     let no_users =
-        files(&GOOD.replace("kind: none", "kind: password\n    options: { users: users.yaml }"), PERMIT_ALL);
+        files(&GOOD.replace("kind: none", "kind: password\n    options: { users: users.yaml }"), POLICY);
     expect_mistakes(&no_users, &["users.yaml"]);
     for text in ["", "- a\n- b\n", "listeners: [\n", "\u{0}", "a: *b\n", "just words\n"] {
-        expect_mistakes(&files(text, PERMIT_ALL), &["socksd.yaml"]);
+        expect_mistakes(&files(text, POLICY), &["socksd.yaml"]);
         expect_mistakes(&files(GOOD, text), &["policy.yaml"]);
     }
 }
@@ -128,9 +138,9 @@ fn a_policy_whose_own_test_fails_is_a_mistake() {
 tests:
   - name: mail goes out
     given:  { identity: anonymous, method: none, source: 192.0.2.1, command: connect, destination: \"203.0.113.5:25\" }
-    expect: { deny: default }
+    expect: { deny: no-match }
 ";
-    expect_mistakes(&files(GOOD, &format!("{PERMIT_ALL}{test}")), &["policy.yaml", "mail goes out"]);
+    expect_mistakes(&files(GOOD, &format!("{POLICY}{test}")), &["policy.yaml", "mail goes out"]);
 }
 
 #[test]
@@ -140,10 +150,10 @@ fn nothing_is_opened_when_a_file_has_a_mistake() {
     let address = taken.local_addr().expect("a bound listener");
     let config =
         GOOD.replace("127.0.0.1:0", &address.to_string()) + "audit: { file: audit.jsonl }\ncolour: blue\n";
-    let folder = files(&config, PERMIT_ALL);
+    let folder = files(&config, POLICY);
     expect_mistakes(&folder, &["colour"]);
     assert!(!folder.file("audit.jsonl").exists(), "the audit file was made");
-    let whole = files(&config.replace("colour: blue\n", ""), PERMIT_ALL);
+    let whole = files(&config.replace("colour: blue\n", ""), POLICY);
     let finished = socksd(&["run"], &whole);
     assert_eq!(finished.code, Some(69), "a taken port is no mistake of a file: {finished}");
 }
@@ -183,7 +193,8 @@ fn users_are_added_verified_and_removed() {
 
 #[test]
 fn a_reload_takes_all_or_nothing() {
-    let deny = "version: 1\nrules:\n  - name: nothing\n    action: deny\n    port: 1-65535\n";
+    let head = "version: 1\nclients:\n  - methods: [none]\n";
+    let deny = "rules:\n  - name: nothing\n    action: deny\n    port: 1-65535\n";
     let (gateway, echo) = (Setup::new().start(), targets::echo());
     let mut old = Client::tunnel(gateway.address(), echo.address);
     let code = |target: SocketAddr| {
@@ -207,7 +218,7 @@ fn a_reload_takes_all_or_nothing() {
     reload("version: 1\nrules: 7\n", "nothing was reloaded");
     assert_eq!(code(echo.address), 0x00, "the old policy is in force");
     reload(
-        &format!("{deny}  - name: x\n    action: permit\n    source: 127.0.0.1\n    command: bind\n"),
+        &format!("{head}{deny}  - name: x\n    action: permit\n    source: 127.0.0.1\n    command: bind\n"),
         "reloaded",
     );
     assert_eq!(code(echo.address), 0x02, "the new policy is in force");
