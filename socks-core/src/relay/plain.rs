@@ -13,8 +13,17 @@ use super::pipe::PipeLoan;
 /// A request and its answer seldom fill one buffer; what fills two is a transfer.
 const FULL_READS: u8 = 2;
 
-/// How many octets one direction moves before it lets other tasks run: about 100 µs.
-pub(super) const QUANTUM: usize = 512 * 1024;
+/// How many octets one direction moves before it lets other tasks run; one splice may go beyond it.
+///
+/// Yielding often costs nothing that can be measured, and what gathers meanwhile makes the next splice larger.
+pub(super) const QUANTUM: usize = 256 * 1024;
+/// The first splices of a transfer move at most so many octets.
+const FIRST_REACH: usize = 64 * 1024;
+/// A splice reaches for this part of what the transfer has spliced so far.
+///
+/// The more octets one splice moves the cheaper they are, but what is stuck in front of a reader that stalls
+/// may have to be kept in memory. Before a reader stalls the sockets take up to some 10 MiB.
+const REACH_PART: usize = 64;
 
 /// A tunnel whose two directions copy or splice.
 pub(super) struct Plain<'a> {
@@ -58,8 +67,10 @@ impl Duplex for Plain<'_> {
 struct Direction<'a> {
     path: Path<'a>,
     flight: Flight<'a>,
-    /// Octets spliced since the source was last seen empty.
-    burst: usize,
+    /// Octets spliced since the direction last changed to splicing.
+    spliced: usize,
+    /// How many of them had been spliced when the source was last seen empty.
+    last_empty: usize,
     full_reads: u8,
     ended: bool,
     abandoned: bool,
@@ -74,7 +85,15 @@ enum Flight<'a> {
 
 impl<'a> Direction<'a> {
     fn new(path: Path<'a>) -> Self {
-        Self { path, flight: Flight::Nothing, burst: 0, full_reads: 0, ended: false, abandoned: false }
+        Self {
+            path,
+            flight: Flight::Nothing,
+            spliced: 0,
+            last_empty: 0,
+            full_reads: 0,
+            ended: false,
+            abandoned: false,
+        }
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Fault>> {
@@ -138,7 +157,8 @@ impl<'a> Direction<'a> {
     /// Splices once; `None` when there is no pipe, or splice(2) got nothing and reading must tell why.
     fn poll_splice(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<usize>>> {
         let pipes = &self.path.pools.pipes;
-        let granted = ready!(self.path.poll_grant(cx, pipes.size().max(1)))?;
+        let reach = (self.spliced / REACH_PART).clamp(FIRST_REACH, pipes.size().max(FIRST_REACH));
+        let granted = ready!(self.path.poll_grant(cx, reach))?;
         let Some(mut pipe) = pipes.take() else {
             self.path.settle(granted, 0);
             return Poll::Ready(Ok(None));
@@ -147,15 +167,15 @@ impl<'a> Direction<'a> {
         self.path.settle(granted, filled.as_ref().ok().copied().flatten().unwrap_or(0));
         match filled? {
             Some(read) => {
-                self.burst = self.burst.saturating_add(read);
+                self.spliced = self.spliced.saturating_add(read);
                 self.flight = Flight::Pipe(pipe);
                 Poll::Ready(Ok(Some(read)))
             }
             None => {
-                if self.burst < self.path.pools.buffers.size() {
-                    self.full_reads = 0;
+                if self.spliced - self.last_empty < FIRST_REACH {
+                    (self.full_reads, self.spliced) = (0, 0);
                 }
-                self.burst = 0;
+                self.last_empty = self.spliced;
                 Poll::Ready(Ok(None))
             }
         }
