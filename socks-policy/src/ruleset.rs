@@ -105,3 +105,6 @@ impl Ruleset {
         self.rules.get(usize::try_from(number).ok()?)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -68,10 +68,18 @@ impl SpecialUse {
     /// `gateway` are the gateway's own listening addresses.
     pub fn of(address: SocketAddr, gateway: &[SocketAddr]) -> Option<Self> {
         let ip = address.ip().to_canonical();
-        let embedded = Embedded::of(ip);
-        Self::of_ip(ip)
+        Self::of_canonical(SocketAddr::new(ip, address.port()), &Embedded::of(ip), gateway)
+    }
+
+    /// The class of a canonical address with what is embedded in it.
+    pub(crate) fn of_canonical(
+        address: SocketAddr,
+        embedded: &Embedded,
+        gateway: &[SocketAddr],
+    ) -> Option<Self> {
+        Self::of_ip(address.ip())
             .or_else(|| embedded.iter().find_map(of_v4))
-            .or_else(|| of_gateway(ip, &embedded, address.port(), gateway))
+            .or_else(|| of_gateway(address, embedded, gateway))
     }
 
     fn of_ip(ip: IpAddr) -> Option<Self> {
@@ -122,10 +130,10 @@ fn of_v6(ip: Ipv6Addr) -> Option<SpecialUse> {
     })
 }
 
-fn of_gateway(ip: IpAddr, embedded: &Embedded, port: u16, gateway: &[SocketAddr]) -> Option<SpecialUse> {
+fn of_gateway(address: SocketAddr, embedded: &Embedded, gateway: &[SocketAddr]) -> Option<SpecialUse> {
     let is_own = |own: &SocketAddr| {
-        let address = own.ip().to_canonical();
-        own.port() == port && (address == ip || embedded.iter().any(|embedded| address == embedded))
+        let ip = own.ip().to_canonical();
+        own.port() == address.port() && (ip == address.ip() || embedded.iter().any(|embedded| ip == embedded))
     };
     gateway.iter().any(is_own).then_some(SpecialUse::OwnListener)
 }

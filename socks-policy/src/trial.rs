@@ -215,3 +215,6 @@ impl Trial {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -96,7 +96,7 @@ impl<'a> View<'a> {
         self.site = Site::At(ip);
         self.address = Some(address);
         self.embedded = Embedded::of(ip);
-        self.special = SpecialUse::of(address, gateway);
+        self.special = SpecialUse::of_canonical(address, &self.embedded, gateway);
     }
 
     /// The cheapest fact without which nothing can be permitted.

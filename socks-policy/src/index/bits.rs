@@ -3,8 +3,11 @@
 /// How many words are compared at a time; 16 words are 1,024 rules.
 const BLOCK: usize = 16;
 
+/// How many conditions a search holds without allocating: more than a decision has.
+const INLINE_MASKS: usize = 10;
+
 /// How many lists a search holds without allocating.
-const INLINE: usize = 48;
+const INLINE_LISTS: usize = 24;
 
 /// A set of rules, one bit for each.
 #[derive(Debug, Clone)]
@@ -51,39 +54,24 @@ fn word_of(rule: u32) -> usize {
 }
 
 /// A list that is being read from its beginning to its end.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 struct Cursor<'a> {
-    rest: Rest<'a>,
+    list: Option<&'a List>,
+    /// How many rules of a sparse list are done with.
+    done: usize,
 }
 
-#[derive(Debug, Clone, Copy)]
-enum Rest<'a> {
-    Sparse(&'a [u32]),
-    Dense(&'a [u64]),
-}
-
-impl<'a> Cursor<'a> {
-    const NONE: Self = Self { rest: Rest::Sparse(&[]) };
-
-    fn new(list: &'a List) -> Self {
-        Self {
-            rest: match list {
-                List::Sparse(rules) => Rest::Sparse(rules),
-                List::Dense(words) => Rest::Dense(words),
-            },
-        }
-    }
-
+impl Cursor<'_> {
     /// Sets the bits of the list's rules in a block that begins at the word `start`.
     fn merge(&mut self, start: usize, block: &mut [u64]) {
-        match &mut self.rest {
-            Rest::Dense(words) => {
+        match self.list {
+            Some(List::Dense(words)) => {
                 for (word, own) in block.iter_mut().zip(words.get(start..).unwrap_or_default()) {
                     *word |= own;
                 }
             }
-            Rest::Sparse(rules) => {
-                while let Some((rule, rest)) = rules.split_first() {
+            Some(List::Sparse(rules)) => {
+                for rule in rules.get(self.done..).unwrap_or_default() {
                     let at = word_of(*rule);
                     if at >= start + block.len() {
                         break;
@@ -91,76 +79,79 @@ impl<'a> Cursor<'a> {
                     if let Some(word) = at.checked_sub(start).and_then(|at| block.get_mut(at)) {
                         *word |= 1 << (rule % 64);
                     }
-                    *rules = rest;
+                    self.done += 1;
                 }
             }
+            None => {}
         }
     }
 }
 
 /// One condition of a search: a rule must be in `base` or in one of the lists.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 struct Mask<'a> {
     base: &'a [u64],
     /// How many of the search's lists belong to this condition.
     lists: usize,
 }
 
-/// The most conditions of a search that hold no memory of their own.
-const MASKS: usize = 12;
+/// Values of which the first few need no memory of their own.
+#[derive(Debug)]
+struct Few<T, const N: usize> {
+    first: [T; N],
+    more: Vec<T>,
+    len: usize,
+}
+
+impl<T: Copy + Default, const N: usize> Few<T, N> {
+    #[inline]
+    fn new() -> Self {
+        Self { first: [T::default(); N], more: Vec::new(), len: 0 }
+    }
+
+    #[inline]
+    fn push(&mut self, value: T) {
+        match self.first.get_mut(self.len) {
+            Some(slot) => *slot = value,
+            None => self.more.push(value),
+        }
+        self.len += 1;
+    }
+
+    #[inline]
+    fn get_mut(&mut self, at: usize) -> Option<&mut T> {
+        if at < N { self.first.get_mut(at) } else { self.more.get_mut(at - N) }
+    }
+}
 
 /// A search for the first rule that meets a number of conditions.
 #[derive(Debug)]
 pub(super) struct Search<'a> {
     words: usize,
-    masks: [Mask<'a>; MASKS],
-    more_masks: Vec<Mask<'a>>,
-    mask_count: usize,
-    cursors: [Cursor<'a>; INLINE],
-    more_cursors: Vec<Cursor<'a>>,
-    cursor_count: usize,
+    masks: Few<Mask<'a>, INLINE_MASKS>,
+    cursors: Few<Cursor<'a>, INLINE_LISTS>,
 }
 
 impl<'a> Search<'a> {
     /// A search among `rules` rules that all meet no condition yet.
+    #[inline]
     pub(super) fn new(rules: usize) -> Self {
-        Self {
-            words: rules.div_ceil(64),
-            masks: [Mask { base: &[], lists: 0 }; MASKS],
-            more_masks: Vec::new(),
-            mask_count: 0,
-            cursors: [Cursor::NONE; INLINE],
-            more_cursors: Vec::new(),
-            cursor_count: 0,
-        }
+        Self { words: rules.div_ceil(64), masks: Few::new(), cursors: Few::new() }
     }
 
     /// Demands that a rule is in `base`, or in one of the lists that are [put in](Self::or_in) next.
+    #[inline]
     pub(super) fn must_be_in(&mut self, base: &'a Bits) {
-        let mask = Mask { base: &base.0, lists: 0 };
-        match self.masks.get_mut(self.mask_count) {
-            Some(slot) => *slot = mask,
-            None => self.more_masks.push(mask),
-        }
-        self.mask_count += 1;
+        self.masks.push(Mask { base: &base.0, lists: 0 });
     }
 
     /// Adds a list to the condition demanded last.
+    #[inline]
     pub(super) fn or_in(&mut self, list: &'a List) {
-        let last = self.mask_count.saturating_sub(1);
-        let mask = match self.masks.get_mut(last) {
-            Some(mask) => mask,
-            None => match self.more_masks.last_mut() {
-                Some(mask) => mask,
-                None => return,
-            },
-        };
-        mask.lists += 1;
-        match self.cursors.get_mut(self.cursor_count) {
-            Some(slot) => *slot = Cursor::new(list),
-            None => self.more_cursors.push(Cursor::new(list)),
+        if let Some(mask) = self.masks.get_mut(self.masks.len.wrapping_sub(1)) {
+            mask.lists += 1;
+            self.cursors.push(Cursor { list: Some(list), done: 0 });
         }
-        self.cursor_count += 1;
     }
 
     /// The first rule that meets all conditions and that `accept` takes.
@@ -168,8 +159,7 @@ impl<'a> Search<'a> {
         let mut start = 0;
         while start < self.words {
             let mut block = [u64::MAX; BLOCK];
-            let len = BLOCK.min(self.words - start);
-            let block = block.get_mut(..len)?;
+            let block = block.get_mut(..BLOCK.min(self.words - start))?;
             if self.intersect(start, block)
                 && let Some(rule) = first_in(start, block, &mut accept)
             {
@@ -182,28 +172,41 @@ impl<'a> Search<'a> {
 
     /// Leaves in the block the bits that meet all conditions; `false`: none.
     fn intersect(&mut self, start: usize, block: &mut [u64]) -> bool {
-        let masks = self.masks.iter().chain(&self.more_masks).take(self.mask_count);
-        let mut cursors = self.cursors.iter_mut().chain(&mut self.more_cursors);
-        for mask in masks {
-            let mut own = [0; BLOCK];
-            for (word, base) in own.iter_mut().zip(mask.base.get(start..).unwrap_or_default()) {
-                *word = *base;
-            }
-            let Some(own) = own.get_mut(..block.len()) else { return false };
-            for cursor in cursors.by_ref().take(mask.lists) {
-                cursor.merge(start, own);
-            }
-            let mut any = 0;
-            for (word, own) in block.iter_mut().zip(own) {
-                *word &= *own;
-                any |= *word;
-            }
-            if any == 0 {
+        let mut own = [0; BLOCK];
+        let mut cursor = 0;
+        for at in 0..self.masks.len {
+            let Some(mask) = self.masks.get_mut(at) else { return false };
+            let base = mask.base.get(start..).unwrap_or_default();
+            let end = cursor + mask.lists;
+            let any = if cursor == end {
+                and(block, base)
+            } else {
+                let Some(own) = own.get_mut(..block.len()) else { return false };
+                own.iter_mut().zip(base).for_each(|(own, base)| *own = *base);
+                for at in cursor..end {
+                    if let Some(cursor) = self.cursors.get_mut(at) {
+                        cursor.merge(start, own);
+                    }
+                }
+                cursor = end;
+                and(block, own)
+            };
+            if !any {
                 return false;
             }
         }
         true
     }
+}
+
+/// Leaves in the block the bits that are in `own` too; `false`: none.
+fn and(block: &mut [u64], own: &[u64]) -> bool {
+    let mut any = 0;
+    for (word, own) in block.iter_mut().zip(own) {
+        *word &= *own;
+        any |= *word;
+    }
+    any != 0
 }
 
 fn first_in(start: usize, block: &[u64], accept: &mut impl FnMut(u32) -> bool) -> Option<u32> {

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::bits::{List, Search};
+use super::bits::Search;
 use super::table::{KeyHash, Table, Usage};
 use crate::pattern::PortRange;
 
@@ -40,16 +40,23 @@ impl Prefix {
         Self { bits: u128::from(port) << 112, len: 16 }
     }
 
+    /// The prefix of the first `len` bits.
+    #[inline]
     fn shortened(self, len: u8) -> Self {
         let mask = u128::MAX.checked_shl(128 - u32::from(len)).unwrap_or(0);
         Self { bits: self.bits & mask, len }
     }
 
+    fn first_octet(self) -> usize {
+        let [octet, ..] = self.bits.to_be_bytes();
+        octet.into()
+    }
+
+    #[inline]
     fn hash(&self) -> KeyHash {
-        let octets = self.bits.to_be_bytes();
-        let (words, _) = octets.as_chunks::<8>();
-        let hash = KeyHash::START.number(u64::from(self.len));
-        words.iter().fold(hash, |hash, word| hash.number(u64::from_be_bytes(*word)))
+        let high = u64::try_from(self.bits >> 64).unwrap_or(0);
+        let low = u64::try_from(self.bits & u128::from(u64::MAX)).unwrap_or(0);
+        KeyHash::of_wide(high, low ^ u64::from(self.len))
     }
 }
 
@@ -64,9 +71,14 @@ fn bits_of(address: IpAddr) -> u128 {
 #[derive(Debug)]
 pub(super) struct Prefixes {
     table: Table<Prefix>,
-    /// The lengths that occur, shortest first.
-    lengths: Box<[u8]>,
+    /// Whether the empty prefix is in the table.
+    has_empty: bool,
+    /// For each first octet, the lengths of the prefixes that numbers with this octet may begin with.
+    lengths: Box<[Lengths]>,
 }
+
+/// A set of lengths from 1 to 128: bit n stands for the length n + 1.
+type Lengths = u128;
 
 impl Prefixes {
     /// The table of the prefixes that `prefixes` makes of the elements.
@@ -75,23 +87,40 @@ impl Prefixes {
         prefixes: impl Fn(&'a T) -> I,
     ) -> Self {
         let table = usage.table(prefixes, Prefix::hash);
-        let mut lengths: Vec<u8> = table.keys().map(|prefix| prefix.len).collect();
-        lengths.sort_unstable();
-        lengths.dedup();
-        Self { table, lengths: lengths.into() }
+        let mut lengths = vec![0; if table.is_empty() { 0 } else { 256 }];
+        for prefix in table.keys().filter(|prefix| prefix.len > 0) {
+            let octets = 1 << (8 - prefix.len.min(8));
+            for at in (prefix.first_octet()..).take(octets) {
+                if let Some(lengths) = lengths.get_mut(at) {
+                    *lengths |= 1 << (prefix.len - 1);
+                }
+            }
+        }
+        let has_empty = table.keys().any(|prefix| prefix.len == 0);
+        Self { table, has_empty, lengths: lengths.into() }
     }
 
     /// Adds to the search the rules of every prefix that `prefix` begins with.
     pub(super) fn find<'a>(&'a self, prefix: Prefix, search: &mut Search<'a>) {
-        self.lists(prefix).for_each(|list| search.or_in(list));
+        if self.has_empty {
+            self.find_one(prefix.shortened(0), search);
+        }
+        let Some(lengths) = self.lengths.get(prefix.first_octet()) else { return };
+        let mut lengths = *lengths;
+        while lengths != 0 {
+            let len = u8::try_from(lengths.trailing_zeros() + 1).unwrap_or(u8::MAX);
+            if len > prefix.len {
+                return;
+            }
+            self.find_one(prefix.shortened(len), search);
+            lengths &= lengths - 1;
+        }
     }
 
-    fn lists(&self, prefix: Prefix) -> impl Iterator<Item = &List> {
-        let lengths = self.lengths.iter().take_while(move |len| **len <= prefix.len);
-        lengths.filter_map(move |len| {
-            let shorter = prefix.shortened(*len);
-            self.table.get(shorter.hash(), |key| *key == shorter)
-        })
+    fn find_one<'a>(&'a self, prefix: Prefix, search: &mut Search<'a>) {
+        if let Some(list) = self.table.get(prefix.hash(), |key| *key == prefix) {
+            search.or_in(list);
+        }
     }
 }
 
@@ -140,8 +169,9 @@ mod tests {
             for port in
                 (0..=u16::MAX).step_by(7).chain([first, last, first.wrapping_sub(1), last.wrapping_add(1)])
             {
-                let holders =
-                    blocks.iter().filter(|block| Prefix::of_port(port).shortened(block.len) == **block);
+                let own = Prefix::of_port(port).bits;
+                let holds = |block: &&Prefix| (own ^ block.bits).leading_zeros() >= block.len.into();
+                let holders = blocks.iter().filter(holds);
                 assert_eq!(
                     holders.count(),
                     usize::from((first..=last).contains(&port)),

@@ -15,17 +15,38 @@ pub(super) struct KeyHash(u64);
 impl KeyHash {
     pub(super) const START: Self = Self(0x9E37_79B9_7F4A_7C15);
 
+    /// The hash of a number of 128 bits, in one step.
+    #[inline]
+    pub(super) fn of_wide(high: u64, low: u64) -> Self {
+        let low = low.wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(32);
+        Self((high ^ low).wrapping_mul(0x517C_C1B7_2722_0A95))
+    }
+
     /// Takes a number in.
+    #[inline]
     pub(super) fn number(self, number: u64) -> Self {
         Self((self.0.rotate_left(5) ^ number).wrapping_mul(0x517C_C1B7_2722_0A95))
     }
 
     /// Takes a text in, with its length.
     pub(super) fn text(self, text: &str) -> Self {
-        let (chunks, rest) = text.as_bytes().as_chunks::<8>();
-        let hash = chunks.iter().fold(self, |hash, chunk| hash.number(u64::from_le_bytes(*chunk)));
-        let rest = rest.iter().fold(0, |word, octet| word << 8 | u64::from(*octet));
-        hash.number(rest).number(text.len() as u64)
+        let octets = text.as_bytes();
+        let hash = self.number(octets.len() as u64);
+        // The last octets overlap with those before them, which costs less than to single out the rest.
+        let Some(last) = octets.last_chunk::<8>() else { return hash.number(short(octets)) };
+        let (chunks, _) = octets.as_chunks::<8>();
+        let hash = chunks.iter().fold(hash, |hash, chunk| hash.number(u64::from_le_bytes(*chunk)));
+        hash.number(u64::from_le_bytes(*last))
+    }
+}
+
+/// Up to 7 octets as one number.
+fn short(octets: &[u8]) -> u64 {
+    match (octets.first_chunk::<4>(), octets.last_chunk::<4>()) {
+        (Some(first), Some(last)) => {
+            u64::from(u32::from_le_bytes(*first)) << 32 | u64::from(u32::from_le_bytes(*last))
+        }
+        _ => octets.iter().fold(0, |word, octet| word << 8 | u64::from(*octet)),
     }
 }
 
@@ -47,6 +68,7 @@ struct Entry<K> {
 
 impl<K> Table<K> {
     /// The rules of the key with that hash for which `is_key` holds.
+    #[inline]
     pub(super) fn get(&self, hash: KeyHash, is_key: impl Fn(&K) -> bool) -> Option<&List> {
         let mask = self.slots.len().wrapping_sub(1);
         let mut at = start(hash);
@@ -58,6 +80,11 @@ impl<K> Table<K> {
             }
             at = at.wrapping_add(1);
         }
+    }
+
+    /// Tells whether there is no key at all.
+    pub(super) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
     }
 
     /// The keys.

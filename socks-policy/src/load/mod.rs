@@ -93,3 +93,6 @@ impl<'a> Reader<'a> {
         self.take(fields, key)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,5 @@
+//! Decisions by table, and the properties that all decisions have.
+
+mod decisions;
+mod properties;
+mod shadows;

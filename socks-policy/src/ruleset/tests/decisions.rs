@@ -1,0 +1,281 @@
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use socks_core::{Identity, Level};
+
+use crate::testing::{NOW, Question, principal, rules, user};
+use crate::{Decision, OperationKind, Query};
+
+const POLICY: &str = "
+  - { name: no-mail, action: deny, port: 25 }
+  - { name: no-lab, action: deny, destination: [10.66.0.0/16, '*.lab.example'] }
+  - { name: git, action: permit, identity: ['*@R', 'group:build'], destination: [git.example, '*.git.example', 10.5.0.0/16], port: [22, 443] }
+  - { name: secret, action: permit, identity: '*/*@R', protection: confidentiality, method: gssapi }
+  - { name: office, action: permit, source: 10.0.0.0/8, command: connect, port: 80-89 }
+  - { name: udp, action: permit, command: udp-associate, destination: 192.0.2.0/24, port: 53 }
+  - { name: bind, action: permit, command: bind, destination: [192.0.2.0/24, ftp.example] }
+";
+
+#[test]
+fn the_first_rule_that_matches_decides() {
+    let ruleset = rules(POLICY);
+    let connect = Question::connect;
+    let mut builder = user("bob");
+    builder.groups.push("build".into());
+    let mut signed = principal("host/x@R");
+    signed.level = Level::Selective;
+    let table = [
+        (connect("192.0.2.1:25"), "deny no-mail"),
+        (connect("10.66.1.1:80"), "deny no-lab"),
+        (connect("x.lab.example:80"), "deny no-lab"),
+        (connect("lab.example:80").at("192.0.2.1"), "permit office"),
+        (connect("x.example:80").at("10.66.1.1"), "deny no-lab"),
+        (connect("x.example:80"), "needs address"),
+        (connect("192.0.2.1:80"), "permit office"),
+        (connect("192.0.2.1:89"), "permit office"),
+        (connect("192.0.2.1:90"), "no-match"),
+        (connect("192.0.2.1:80").from("::ffff:10.9.9.9"), "permit office"),
+        (connect("192.0.2.1:80").from("192.0.2.9"), "no-match"),
+        (connect("git.example:22"), "no-match"),
+        (connect("git.example:22").by(principal("alice@R")), "needs address"),
+        (connect("git.example:22").at("192.0.2.1").by(principal("alice@R")), "permit git"),
+        (connect("git.example:22").at("10.66.0.1").by(principal("alice@R")), "deny no-lab"),
+        (connect("a.git.example:443").at("192.0.2.1").by(builder.clone()), "permit git"),
+        (connect("10.5.5.5:443").by(builder), "permit git"),
+        (connect("[::ffff:10.5.5.5]:443").by(principal("alice@R")), "permit git"),
+        (connect("other.example:22").at("10.5.5.5").by(principal("alice@R")), "permit git"),
+        (connect("10.5.5.5:443").by(user("bob")), "no-match"),
+        (connect("192.0.2.1:7").by(principal("host/x@R")), "permit secret"),
+        (connect("192.0.2.1:7").by(signed), "no-match"),
+        (connect("192.0.2.1:53").doing(OperationKind::Datagram), "permit udp"),
+        (connect("192.0.2.1:54").doing(OperationKind::Datagram), "no-match"),
+        (connect("192.0.2.1:25").doing(OperationKind::Datagram), "deny no-mail"),
+        (connect("0.0.0.0:0").doing(OperationKind::Associate), "permit udp"),
+        (connect("0.0.0.0:0").doing(OperationKind::BindListen), "permit bind"),
+        (connect("192.0.2.7:25").doing(OperationKind::BindListen), "permit bind"),
+        (connect("198.51.100.7:25").doing(OperationKind::BindListen), "no-match"),
+        (connect("ftp.example:0").doing(OperationKind::BindListen), "needs address"),
+        (connect("ftp.example:0").at("198.51.100.7").doing(OperationKind::BindListen), "permit bind"),
+        (connect("10.66.1.1:0").doing(OperationKind::BindListen), "deny no-lab"),
+        (connect("192.0.2.7:50000").doing(OperationKind::BindPeer), "permit bind"),
+        (connect("10.66.1.1:50000").doing(OperationKind::BindPeer), "deny no-lab"),
+        (connect("127.0.0.1:50000").doing(OperationKind::BindPeer), "no-match"),
+    ];
+    for (question, expected) in table {
+        assert_eq!(question.ask(&ruleset), expected, "{question:?}");
+    }
+}
+
+#[test]
+fn special_addresses_take_a_rule_that_says_so() {
+    let ruleset = rules(
+        "
+  - { name: local-web, action: permit, destination: 127.0.0.1, port: 80, special-use: permit }
+  - { name: mapped, action: permit, destination: '64:ff9b::/96', port: 81, special-use: permit }
+  - { name: everything, action: permit }
+  - { name: end, action: deny, port: 9 }
+",
+    );
+    let table = [
+        ("127.0.0.1:80", "permit local-web"),
+        ("[::ffff:127.0.0.1]:80", "permit local-web"),
+        ("[64:ff9b::127.0.0.1]:80", "special-use everything"),
+        ("[64:ff9b::127.0.0.1]:81", "permit mapped"),
+        ("127.0.0.1:81", "special-use everything"),
+        ("127.0.0.1:9", "deny end"),
+        ("169.254.169.254:80", "special-use everything"),
+        ("[2002:a9fe:a9fe::1]:80", "special-use everything"),
+        ("[::]:80", "special-use everything"),
+        ("10.0.0.1:1080", "special-use everything"),
+        ("[64:ff9b::10.0.0.1]:1080", "special-use everything"),
+        ("10.0.0.1:1081", "permit everything"),
+        ("192.168.1.1:80", "permit everything"),
+    ];
+    for (target, expected) in table {
+        let mut question = Question::connect(target);
+        question.gateway = vec!["10.0.0.1:1080".parse().unwrap()];
+        assert_eq!(question.ask(&ruleset), expected, "{target}");
+        let name = Question { operation: Question::connect("x.example:1").operation, ..question.clone() };
+        let target: SocketAddr = target.parse().unwrap();
+        let mut name = name.at(&target.ip().to_string());
+        name.operation.as_mut().unwrap().1.port = target.port();
+        assert_eq!(name.ask(&ruleset), expected, "a name at {target}");
+    }
+}
+
+#[test]
+fn a_deny_rule_meets_addresses_that_lead_to_its_networks() {
+    let ruleset = rules(
+        "
+  - { name: inside, action: deny, destination: 10.0.0.0/8 }
+  - { name: six, action: permit, destination: ['::/0', 10.0.0.0/8] }
+",
+    );
+    for address in [
+        "10.1.2.3",
+        "::ffff:10.1.2.3",
+        "64:ff9b::10.1.2.3",
+        "64:ff9b:1::10.1.2.3",
+        "2002:a01:203::1",
+        "2001:0:a01:203::1",
+        "2001:0:808:808:0:0:f5fe:fdfc",
+        "::ffff:0:10.1.2.3",
+        "2001:db8::5efe:10.1.2.3",
+    ] {
+        let literal = Question::connect(&SocketAddr::new(address.parse().unwrap(), 80).to_string());
+        assert_eq!(literal.ask(&ruleset), "deny inside", "{address}");
+        assert_eq!(
+            Question::connect("x.example:80").at(address).ask(&ruleset),
+            "deny inside",
+            "x at {address}"
+        );
+    }
+    assert_eq!(Question::connect("[2001:db8::1]:80").ask(&ruleset), "permit six");
+    // A permit rule means the address itself only.
+    assert_eq!(Question::connect("[64:ff9b::8.8.8.8]:80").ask(&ruleset), "permit six");
+    let only_inside = rules("  - { name: inside, action: permit, destination: 10.0.0.0/8 }\n");
+    assert_eq!(Question::connect("[64:ff9b::10.1.2.3]:80").ask(&only_inside), "no-match");
+}
+
+#[test]
+fn what_can_only_be_denied_is_denied_at_once() {
+    let ruleset = rules(
+        "
+  - { name: not-you, action: deny, source: 10.66.0.0/16 }
+  - { name: not-there, action: deny, destination: [10.0.0.0/8, '*.bad.example'] }
+  - { name: office, action: permit, source: 10.0.0.0/8, method: gssapi, identity: '*@R' }
+",
+    );
+    let accepted = |client: &str| Question {
+        identity: None,
+        operation: None,
+        ..Question::connect("x.example:1").from(client)
+    };
+    assert_eq!(accepted("10.66.0.1").ask(&ruleset), "deny not-you");
+    assert_eq!(accepted("192.0.2.1").ask(&ruleset), "no-match");
+    assert_eq!(accepted("10.1.1.1").ask(&ruleset), "needs identity");
+    let known = |identity: Identity| Question { identity: Some(identity), ..accepted("10.1.1.1") };
+    assert_eq!(known(principal("alice@S")).ask(&ruleset), "no-match");
+    assert_eq!(known(principal("alice@R")).ask(&ruleset), "needs operation");
+    assert_eq!(Question::connect("a.bad.example:1").by(principal("alice@R")).ask(&ruleset), "deny not-there");
+    assert_eq!(Question::connect("a.good.example:1").by(principal("alice@R")).ask(&ruleset), "needs address");
+}
+
+#[test]
+fn a_rule_with_identity_never_matches_an_anonymous_client() {
+    let ruleset = rules("  - { name: all, action: permit, identity: ['none:*', 'group:staff', '*@R'] }\n");
+    let mut anonymous = Identity::anonymous().by("none".into());
+    anonymous.groups.push("staff".into());
+    assert_eq!(Question::connect("192.0.2.1:1").by(anonymous).ask(&ruleset), "no-match");
+}
+
+#[test]
+fn an_expired_proof_is_denied_whatever_the_rules_say() {
+    let ruleset = rules("  - { name: all, action: permit }\n");
+    let mut late = principal("alice@R");
+    late.valid_until = Some(NOW);
+    let question = Question { operation: None, ..Question::connect("192.0.2.1:1").by(late) };
+    assert_eq!(question.ask(&ruleset), "identity-expired");
+}
+
+#[test]
+fn an_expired_rule_permits_nothing() {
+    let ruleset = rules(
+        "
+  - { name: over, action: permit, port: 1, expires: 2027-01-14 }
+  - { name: today, action: permit, port: 1-2, expires: 2027-01-15 }
+  - { name: second, action: permit, port: 3, expires: '2027-01-15T08:00:00Z' }
+  - { name: next, action: permit, port: 3-4, expires: '2027-01-15T08:00:01Z' }
+",
+    );
+    let table = [(1, "permit today"), (2, "permit today"), (3, "permit next"), (4, "permit next")];
+    assert_eq!(NOW.to_string(), "2027-01-15T08:00:00Z");
+    for (port, expected) in table {
+        assert_eq!(Question::connect(&format!("192.0.2.1:{port}")).ask(&ruleset), expected, "{port}");
+    }
+}
+
+#[test]
+fn a_permit_carries_what_was_judged_and_granted() {
+    let ruleset = rules(
+        "
+  - name: all
+    action: permit
+    limits: { idle-timeout: 10m, connect-timeout: 250ms, sessions: 20 }
+    egress: [192.0.2.5, '2001:db8::5']
+",
+    )
+    .with_generation(7);
+    let question = Question::connect("x.example:443").at("::ffff:203.0.113.9").by(principal("alice@R"));
+    let Decision::Permit(permit) = ruleset.decide(&question.query()) else { panic!("not permitted") };
+    assert_eq!(&**permit.rule(), "all");
+    assert_eq!(permit.address(), Some("203.0.113.9:443".parse().unwrap()));
+    assert_eq!((permit.kind(), permit.generation()), (OperationKind::Connect, 7));
+    assert_eq!(permit.command(), socks_core::wire::Command::Connect);
+    let terms = permit.terms();
+    assert_eq!(terms.idle_timeout, Some(Duration::from_secs(600)));
+    assert_eq!(terms.connect_timeout, Some(Duration::from_millis(250)));
+    assert_eq!(terms.sessions, Some(20));
+    assert_eq!(terms.egress.v4, Some("192.0.2.5".parse().unwrap()));
+    assert_eq!(terms.egress.v6, Some("2001:db8::5".parse().unwrap()));
+    let association = Question::connect("0.0.0.0:0").doing(OperationKind::Associate);
+    let Decision::Permit(permit) = ruleset.decide(&association.query()) else { panic!("not permitted") };
+    assert_eq!(permit.address(), None);
+}
+
+#[test]
+fn an_address_given_beside_a_literal_one_changes_nothing() {
+    let ruleset = rules("  - { name: net, action: permit, destination: 192.0.2.0/24 }\n");
+    let question = Question::connect("192.0.2.1:80").at("203.0.113.1");
+    let Decision::Permit(permit) = ruleset.decide(&question.query()) else { panic!("not permitted") };
+    assert_eq!(permit.address(), Some("192.0.2.1:80".parse().unwrap()));
+    assert_eq!(Question::connect("203.0.113.1:80").at("192.0.2.1").ask(&ruleset), "no-match");
+}
+
+#[test]
+fn without_rules_everything_is_denied() {
+    let ruleset = crate::testing::ruleset("version: 1\nclients: []\nrules: []\n");
+    let question = Question::connect("192.0.2.1:1");
+    assert_eq!(question.ask(&ruleset), "no-match");
+    let accepted = Query { identity: None, operation: None, ..question.query() };
+    assert!(matches!(ruleset.decide(&accepted), Decision::Deny(_)));
+}
+
+#[test]
+fn an_explanation_gives_the_first_reason_of_each_rule() {
+    let ruleset = rules(POLICY);
+    let question = Question::connect("192.0.2.1:80").by(principal("alice@R"));
+    let shown = ruleset.explain(&question.query()).to_string();
+    let expected = "\
+rule `no-mail` (line 5, deny) does not match: port 80 is not in `25`
+rule `no-lab` (line 6, deny) does not match: destination 192.0.2.1 is not in `10.66.0.0/16, *.lab.example`
+rule `git` (line 7, permit) does not match: destination 192.0.2.1 is not in `git.example, *.git.example, 10.5.0.0/16`
+rule `secret` (line 8, permit) does not match: identity `alice@R` is not in `*/*@R`
+rule `office` (line 9, permit) matches
+rules behind it, not reached: 2
+verdict: permitted by rule `office` to 192.0.2.1:80";
+    assert_eq!(shown, expected);
+}
+
+#[test]
+fn an_explanation_tells_what_a_name_still_depends_on() {
+    let ruleset = rules(POLICY);
+    let explanation = ruleset.explain(&Question::connect("x.example:80").query());
+    let shown = explanation.to_string();
+    assert!(shown.contains("rule `no-lab` (line 6, deny) may match: depends on the address\n"), "{shown}");
+    assert!(shown.ends_with("verdict: depends on the address"), "{shown}");
+    let json = serde_json::to_value(&explanation).unwrap();
+    assert_eq!(json["verdict"], serde_json::json!({ "answer": "needs", "fact": "address" }));
+    assert_eq!(json["rules"][1]["outcome"], "may-match");
+    assert_eq!(json["admitted"], true);
+}
+
+#[test]
+fn an_explanation_names_the_special_address() {
+    let ruleset = rules("  - { name: all, action: permit }\n");
+    let shown = ruleset.explain(&Question::connect("127.0.0.1:80").query()).to_string();
+    let expected = "\
+rule `all` (line 4, permit) does not match: 127.0.0.1 is special-use (loopback), and the rule has no `special-use: permit`
+verdict: denied: rule `all` would permit, but not a special-use address (loopback)";
+    assert_eq!(shown, expected);
+}

@@ -1,0 +1,120 @@
+use crate::testing::{load, ruleset};
+
+const POLICY: &str = "\
+version: 1
+clients:
+  - { methods: [gssapi], protection: [confidentiality, integrity] }
+  - { source: 10.0.0.0/8, methods: [password, none] }
+rules:
+  - { name: no-lab, action: deny, destination: 10.66.0.0/16 }
+  - { name: git, action: permit, identity: ['*@R', 'group:build'], destination: git.example, port: 22 }
+  - { name: web, action: permit, command: connect, port: 80, destination: [0.0.0.0/0], expires: 2027-06-30 }
+  - { name: dns, action: permit, command: udp-associate, destination: 192.0.2.0/24, port: 53 }
+  - { name: ftp, action: permit, command: bind, destination: 192.0.2.0/24 }
+tests:
+";
+
+/// Runs one test; the answer that came instead of the expected one.
+fn run(given: &str, expect: &str) -> Option<String> {
+    let test = format!("  - {{ name: t, given: {{ {given} }}, expect: {{ {expect} }} }}\n");
+    let results = ruleset(&format!("{POLICY}{test}")).run_tests();
+    let finding = results[0].finding();
+    assert_eq!(results[0].passed(), finding.is_none());
+    finding.map(|finding| finding.message)
+}
+
+#[test]
+fn tests_ask_the_whole_policy() {
+    let table = [
+        ("source: 10.1.1.1, destination: '192.0.2.1:80'", "permit: web"),
+        ("source: 10.1.1.1, destination: 'x.example:80'", "permit: web"),
+        ("source: 10.1.1.1, destination: 'x.example:80', resolves: 203.0.113.1", "permit: web"),
+        ("source: 10.1.1.1, destination: 'x.example:80', resolves: [10.66.1.1, 10.66.2.2]", "deny: no-lab"),
+        ("source: 10.1.1.1, destination: 'x.example:80', resolves: 127.0.0.1", "deny: special-use"),
+        ("source: 10.1.1.1, destination: 'x.example:80', at: '2027-07-01T00:00:00Z'", "deny: no-match"),
+        ("source: 10.1.1.1, destination: 'x.example:81'", "deny: no-match"),
+        ("source: 10.1.1.1, method: none, destination: '192.0.2.1:80'", "permit: web"),
+        ("source: 192.0.2.1, destination: '192.0.2.1:80'", "deny: not-admitted"),
+        ("source: 192.0.2.1, identity: alice@R, destination: 'git.example:22'", "deny: not-admitted"),
+        (
+            "source: 192.0.2.1, identity: alice@R, protection: integrity, destination: 'git.example:22'",
+            "permit: git",
+        ),
+        (
+            "source: 10.1.1.1, identity: 'password:bob', groups: [build], destination: 'git.example:22'",
+            "permit: git",
+        ),
+        ("source: 10.1.1.1, identity: 'password:bob', destination: 'git.example:22'", "deny: no-match"),
+        ("source: 10.1.1.1, command: udp-associate", "permit: dns"),
+        ("source: 10.1.1.1, command: udp-associate, destination: '192.0.2.1:53'", "permit: dns"),
+        ("source: 10.1.1.1, command: udp-associate, destination: '192.0.2.1:54'", "deny: no-match"),
+        ("source: 10.1.1.1, command: bind", "permit: ftp"),
+        ("source: 10.1.1.1, command: bind, destination: '192.0.2.1:0'", "permit: ftp"),
+        ("source: 10.1.1.1, command: bind, destination: '203.0.113.1:0'", "deny: no-match"),
+    ];
+    for (given, expect) in table {
+        assert_eq!(run(given, expect), None, "{given}");
+    }
+}
+
+#[test]
+fn a_failed_test_tells_what_was_expected_what_came_and_why() {
+    let test = "  - { name: lab, given: { source: 10.1.1.1, destination: 'x.example:80', resolves: [203.0.113.1, 10.66.1.1] }, expect: { permit: web } }\n";
+    let results = ruleset(&format!("{POLICY}{test}")).run_tests();
+    let shown = results[0].to_string();
+    let expected = "\
+policy.yaml:12:13: test `lab` failed
+expected `permit: web`, but the answer is `deny: no-lab`
+at address 10.66.1.1:
+rule `no-lab` (line 6, deny) matches
+rules behind it, not reached: 4
+verdict: denied: rule `no-lab` denies";
+    assert_eq!(shown, expected);
+    assert_eq!(results[0].finding().unwrap().place.unwrap().line(), 12);
+}
+
+#[test]
+fn every_address_that_a_name_resolves_to_must_get_the_answer() {
+    let given = "source: 10.1.1.1, destination: 'x.example:80', resolves: [203.0.113.1, '2001:db8::1']";
+    let came = run(given, "permit: web");
+    assert_eq!(came.as_deref(), Some("test `t` expects `permit: web`, but the answer is `deny: no-match`"));
+}
+
+#[test]
+fn mistakes_of_tests_have_their_places() {
+    let text = format!(
+        "{POLICY}  - {{ name: a, given: {{ destination: '192.0.2.1:80' }}, expect: {{ permit: wbe }} }}
+  - {{ name: a, given: {{ source: 10.0.0.1, destination: '192.0.2.1' }}, expect: {{ permit: no-lab }} }}
+  - {{ name: b, given: {{ source: 10.0.0.1, identity: alice, destination: '192.0.2.1:1' }}, expect: {{ deny: nomatch }} }}
+  - {{ name: c, given: {{ source: 10.0.0.1, destination: '192.0.2.1:1', resolves: 192.0.2.1 }}, expect: {{ }} }}
+  - {{ name: d, given: {{ source: 10.0.0.1, identity: 'password:bob', method: none }}, expect: deny }}
+"
+    );
+    let findings = load(&text).unwrap_err();
+    let found: Vec<String> = findings
+        .iter()
+        .map(|finding| format!("{} {}", finding.place.as_ref().unwrap().line(), finding.message))
+        .collect();
+    let expected = [
+        "12 missing key `source`",
+        "12 rule `wbe` is missing",
+        "13 expected `HOST:PORT`, with an IPv6 address in brackets, found `192.0.2.1`",
+        "13 rule `no-lab` is a deny rule",
+        "14 `alice` is no principal of the form `name@REALM` or `service/host@REALM`",
+        "14 rule `nomatch` is missing",
+        "15 only a destination with a host name resolves to addresses",
+        "15 expected `permit: RULE`, `deny: RULE` or `deny: REASON`, found a mapping",
+        "16 missing key `destination`",
+        "16 identity `password:bob` is not proven by `none`",
+        "16 expected a mapping, found `deny`",
+    ];
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn two_tests_of_one_name_are_a_mistake() {
+    let test = "  - { name: t, given: { source: 10.0.0.1, command: bind }, expect: { permit: ftp } }\n";
+    let findings = load(&format!("{POLICY}{test}{test}")).unwrap_err();
+    let shown = findings.to_string();
+    assert!(shown.contains("policy.yaml:13:13: mistake: test `t` stands twice, first in line 12"), "{shown}");
+}
