@@ -16,7 +16,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 use tracing::{error, info, warn};
 
 use crate::admission::{Full, SessionLimits, Source};
-use crate::config::{Listener, OnAuditFailure};
+use crate::config::{Limits, Listener, OnAuditFailure};
 use crate::dial::KEEPALIVE;
 use crate::gateway::Gateway;
 use crate::outcome::End;
@@ -147,6 +147,15 @@ async fn accept_all(gateway: Arc<Gateway>, listening: Listening, descriptors: us
     }
 }
 
+/// The limits on sessions, as far as there are descriptors for them.
+pub(crate) fn session_limits(limits: &Limits, descriptors: usize) -> SessionLimits {
+    let by_descriptors = descriptors.saturating_sub(limits.descriptors_kept_free) / DESCRIPTORS_PER_SESSION;
+    SessionLimits {
+        total: limits.max_sessions.min(by_descriptors),
+        per_source: limits.max_sessions_per_source,
+    }
+}
+
 /// Gives the connection a place among the sessions, or closes it.
 fn admit(
     gateway: &Arc<Gateway>,
@@ -156,12 +165,7 @@ fn admit(
 ) {
     let client = SocketAddr::new(client.ip().to_canonical(), client.port());
     let snapshot = gateway.snapshot.load();
-    let limits = &snapshot.settings.limits;
-    let by_descriptors = descriptors.saturating_sub(limits.descriptors_kept_free) / DESCRIPTORS_PER_SESSION;
-    let limits = SessionLimits {
-        total: limits.max_sessions.min(by_descriptors),
-        per_source: limits.max_sessions_per_source,
-    };
+    let limits = session_limits(&snapshot.settings.limits, descriptors);
     let must_record = snapshot.settings.audit.on_failure == OnAuditFailure::Refuse;
     let refused = if must_record && gateway.audit.is_failing() {
         End::AuditFailing

@@ -130,7 +130,7 @@ const MISTAKES: &[(&str, &str)] = &[
 
 #[test]
 fn each_mistake_of_a_rule_says_what_is_wrong() {
-    for (keys, expected) in MISTAKES {
+    for &(keys, expected) in MISTAKES {
         let found = mistakes(&with_rule(keys));
         let [found] = found.as_slice() else { panic!("{keys}: {found:?}") };
         assert_eq!(found.split_once(' ').unwrap().1, expected, "{keys}");

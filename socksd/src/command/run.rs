@@ -17,6 +17,8 @@ use crate::snapshot::{Checked, Snapshot};
 
 use super::{ConfigArgument, Exit, fail, load};
 
+/// One pipe is worth having for each so many descriptors.
+const DESCRIPTORS_PER_PIPE: usize = 16;
 /// Time for password hashes that are still running when the gateway stops.
 const LAST_TASKS: Duration = Duration::from_secs(2);
 
@@ -30,9 +32,17 @@ pub(super) fn run(config: PathBuf, registry: Registry) -> Result<Exit, Exit> {
     let listening = open_listeners(&snapshot)?;
     let log = crate::log::start(&snapshot.settings.log);
     log_panics();
-    let relay = RelayerOptions::default();
-    let descriptors = raise_descriptors().saturating_sub(relay.descriptors());
-    info!(descriptors, rules = snapshot.ruleset.rule_count(), "starting");
+    let (relay, descriptors) = share_descriptors(raise_descriptors());
+    let sessions = server::session_limits(&snapshot.settings.limits, descriptors).total;
+    info!(sessions, rules = snapshot.ruleset.rule_count(), "starting");
+    if sessions == 0 {
+        error!(
+            descriptors,
+            "the limit of open files leaves no room for a session; raise it, or lower `descriptors-kept-free`"
+        );
+    } else if sessions < snapshot.settings.limits.max_sessions {
+        info!(sessions, "fewer sessions than `max-sessions`: the limit of open files allows no more");
+    }
     let gateway = Arc::new(Gateway::new(snapshot, audit, &relay));
     let sources = Sources { config: arguments.config, registry };
     drop(guard);
@@ -67,6 +77,14 @@ fn open_listeners(snapshot: &Snapshot) -> Result<Vec<Listening>, Exit> {
         }
     }
     Ok(listening)
+}
+
+/// Divides the descriptors between the relay's pipes and the sessions: a small limit means few pipes.
+fn share_descriptors(all: usize) -> (RelayerOptions, usize) {
+    let mut relay = RelayerOptions::default();
+    relay.pipes = relay.pipes.min(all / DESCRIPTORS_PER_PIPE);
+    let rest = all.saturating_sub(relay.descriptors());
+    (relay, rest)
 }
 
 /// Raises the limit of open files as far as the system lets us, and tells how far that is.

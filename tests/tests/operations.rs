@@ -1,0 +1,102 @@
+//! What an operator does to a gateway, and what a machine does to it.
+
+use std::io::Read;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, prlimit};
+use tests::{Client, DEADLINE, Gateway, Setup, process, targets};
+
+const NO_MAIL: &str = "\
+version: 1
+clients: [{ methods: [none] }]
+rules:
+  - { name: no-echo, action: deny, port: PORT }
+  - { name: rest, action: permit, special-use: permit }
+";
+
+fn pid(gateway: &Gateway) -> Pid {
+    Pid::from_raw(i32::try_from(gateway.pid()).expect("a process number")).expect("not zero")
+}
+
+fn limit_descriptors(gateway: &Gateway, soft: u64) {
+    let hard = getrlimit(Resource::Nofile).maximum;
+    prlimit(Some(pid(gateway)), Resource::Nofile, Rlimit { current: Some(soft), maximum: hard })
+        .expect("a child of ours, and not above its hard limit");
+}
+
+/// The number that the next descriptor would have: a limit of that number leaves room for none.
+fn first_free_descriptor(gateway: &Gateway) -> u64 {
+    let folder = std::fs::read_dir(format!("/proc/{}/fd", gateway.pid())).expect("a child of ours");
+    let open: Vec<u64> = folder.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect();
+    (0..).find(|number| !open.contains(number)).expect("there is always one")
+}
+
+#[test]
+fn no_descriptors_left_means_waiting_and_not_spinning() {
+    let echo = targets::echo();
+    let gateway = Setup::new().start();
+    let mut before = Client::tunnel(gateway.address(), echo.address);
+    limit_descriptors(&gateway, first_free_descriptor(&gateway));
+
+    let mut waiting = Client::connect(gateway.address());
+    waiting.send(&[0x05, 0x01, 0x00]);
+    let told = |line: &str| line.contains("no resources to accept").then_some(());
+    assert!(gateway.log().find(DEADLINE, told).is_some());
+    let before_waiting = process::cpu_time(gateway.pid());
+    waiting.stream().set_read_timeout(Some(Duration::from_millis(500))).expect("not zero");
+    assert!(waiting.stream().read(&mut [0]).is_err(), "nobody is served without a descriptor");
+    waiting.stream().set_read_timeout(Some(DEADLINE)).expect("not zero");
+    let spent = process::cpu_time(gateway.pid()) - before_waiting;
+    assert!(spent < Duration::from_millis(250), "half a second of waiting cost {spent:?}");
+    before.expect_echo(b"still served");
+    limit_descriptors(&gateway, 1024);
+    assert_eq!(waiting.receive(2), [0x05, 0x00], "who waited is served once there is room");
+    before.expect_echo(b"and who was there as well");
+}
+
+#[test]
+fn a_reload_changes_what_new_sessions_may_do_and_leaves_open_ones_alone() {
+    let echo = targets::echo();
+    let gateway = Setup::new().start();
+    let mut open = Client::tunnel(gateway.address(), echo.address);
+    let policy = NO_MAIL.replace("PORT", &echo.address.port().to_string());
+    gateway.folder().write("policy.yaml", &policy);
+    gateway.signal(Signal::HUP);
+    assert!(gateway.log().find(DEADLINE, |line| line.contains("reloaded").then_some(())).is_some());
+    let mut denied = greeted(gateway.address());
+    assert_eq!(denied.connect_to(echo.address).code, 0x02);
+    let record = gateway.session_of(denied.local());
+    record.expect(&[("rule", "no-echo"), ("cause", "denied")]);
+    assert_eq!(record.number("policy"), 2);
+    open.expect_echo(b"as before");
+}
+
+fn greeted(gateway: SocketAddr) -> Client {
+    let mut client = Client::connect(gateway);
+    assert_eq!(client.greet(&[0x00]), 0x00);
+    client
+}
+
+#[test]
+fn an_audit_file_that_cannot_be_written_keeps_new_sessions_out() {
+    let echo = targets::echo();
+    let setup = Setup::new();
+    let gateway = setup.start();
+    let mut open = Client::tunnel(gateway.address(), echo.address);
+    // The file is moved away, and a folder takes its place: it cannot be opened anew.
+    let audit = gateway.folder().file("audit.jsonl");
+    std::fs::rename(&audit, gateway.folder().file("audit.1")).expect("it is there");
+    std::fs::create_dir(&audit).expect("the place is free");
+    drop(Client::tunnel(gateway.address(), echo.address));
+    let told = |line: &str| line.contains("audit file cannot be written").then_some(());
+    assert!(gateway.log().find(DEADLINE, told).is_some());
+    let mut refused = Client::connect(gateway.address());
+    assert!(refused.receive_all().0.is_empty());
+    open.expect_echo(b"as before");
+
+    std::fs::remove_dir(&audit).expect("it is empty");
+    gateway.record(|record| record.text("cause") == "closed");
+    drop(Client::tunnel(gateway.address(), echo.address));
+    gateway.sessions(2);
+}
