@@ -220,6 +220,10 @@ impl FromStr for Target {
             return Ok(address.into());
         }
         let (host, port) = text.rsplit_once(':').ok_or(NameError::NotAHostName)?;
+        // A number parser of the standard library would accept a sign.
+        if !port.bytes().all(|digit| digit.is_ascii_digit()) {
+            return Err(NameError::NotAHostName);
+        }
         let port = port.parse().map_err(|_| NameError::NotAHostName)?;
         Ok(Self { host: Host::Name(host.parse()?), port })
     }
