@@ -1,13 +1,13 @@
 //! Clients that people use, against the real gateway: each reaches its target, and each leaves its record.
 
 use std::io::BufWriter;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::process::Command;
 use std::time::Duration;
 
 use tests::command::{Finished, run, run_with_input, tool};
 use tests::pattern::{Digest, Pattern};
-use tests::{DEADLINE, Folder, Gateway, Record, Setup, targets};
+use tests::{DEADLINE, Folder, Gateway, Record, Setup, namespace, targets};
 
 const MIB: u64 = 1 << 20;
 /// For a transfer of a few hundred MiB on a busy machine.
@@ -155,26 +155,31 @@ fn two_requests_of_curl_share_one_session() {
 
 #[test]
 fn socksify_of_dante_reaches_its_target() {
-    let (gateway, web, folder) = (with_alice(), targets::http(), Folder::new());
-    let (ip, port) = (gateway.address().ip(), gateway.address().port());
-    // Its parser wants a line for each statement.
-    let route = [
-        "errorlog: stderr".to_owned(),
-        "route {".into(),
-        format!("from: 0.0.0.0/0 to: 0.0.0.0/0 via: {ip} port = {port}"),
-        "proxyprotocol: socks_v5".into(),
-        "command: connect".into(),
-        "protocol: tcp".into(),
-        "method: username".into(),
-        "}".into(),
-    ];
-    let config = folder.write("socks.conf", &(route.join("\n") + "\n"));
+    if !namespace::inside("socksify_of_dante_reaches_its_target") {
+        return;
+    }
+    // Dante goes straight to every network that an interface has, loopback too. This one no interface has,
+    // and yet it is this machine's.
+    namespace::ip(&["route", "add", "local", "203.0.113.0/24", "dev", "lo"]);
+    let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).expect("a free port");
+    let target = format!("203.0.113.7:{}", targets::serve_http(listener, "hello\n").address.port());
+    let (gateway, folder) = (with_alice(), Folder::new());
+    let config = folder.write("socks.conf", &dante_route(gateway.address()));
     let mut command = plain("socksify");
     command.arg(tool("curl")).args(["--disable", "--silent", "--show-error"]);
-    command.arg(format!("http://{}/", web.address)).env("SOCKS_CONF", config);
+    command.arg(format!("http://{target}/")).env("SOCKS_CONF", config);
     command.env("SOCKS_USERNAME", "alice").env("SOCKS_PASSWORD", "sesame-4711");
     assert_eq!(run(&mut command, DEADLINE).succeeded().text(), "hello\n");
-    expect_relayed(&gateway.session(), "password:alice", &web.address.to_string(), [1, 6]);
+    expect_relayed(&gateway.session(), "password:alice", &target, [1, 6]);
+}
+
+/// A configuration for dante's client; its parser wants a line for each statement.
+fn dante_route(gateway: SocketAddr) -> String {
+    let (ip, port) = (gateway.ip(), gateway.port());
+    format!(
+        "errorlog: stderr\nroute {{\nfrom: 0.0.0.0/0 to: 0.0.0.0/0 via: {ip} port = {port}\n\
+         proxyprotocol: socks_v5\ncommand: connect\nprotocol: tcp\nmethod: username\n}}\n"
+    )
 }
 
 #[test]
