@@ -31,11 +31,13 @@ async fn bulk_arrives_unchanged_both_ways_at_once() {
     assert!(at_target == up && at_client == down);
     assert!(matches!(relay.await.unwrap(), RelayEnd::Closed));
     assert_eq!((progress.up(), progress.down()), (up.len() as u64, down.len() as u64));
-    #[cfg(target_os = "linux")]
-    {
-        assert!(relayer.pools.pipes.opened() > 0, "a transfer of this size must be spliced");
-        assert_eq!(relayer.pools.pipes.lent(), 0);
-    }
+    let pipes = &relayer.pools.pipes;
+    assert_eq!(
+        pipes.opened() > 0,
+        cfg!(target_os = "linux"),
+        "a transfer of this size is spliced if it can be"
+    );
+    assert_eq!(pipes.lent(), 0);
 }
 
 #[tokio::test]
@@ -119,7 +121,7 @@ async fn a_tunnel_that_waits_is_small() {
     let (near_target, _target) = connection().await;
     let client = ClientStream::Plain(ClientIo::new(near_client));
     let tunnel = relayer.run(client, near_target, Terms::new(HOUR));
-    assert!(size_of_val(&tunnel) <= 768, "a tunnel takes {} octets", size_of_val(&tunnel));
+    assert!(size_of_val(&tunnel) <= 672, "a tunnel takes {} octets", size_of_val(&tunnel));
 }
 
 #[tokio::test]
