@@ -77,24 +77,23 @@ fn fields(pid: u32) -> Option<Vec<String>> {
     Some(rest.split_whitespace().map(str::to_owned).collect())
 }
 
-/// Raises this process's limit of open descriptors; children inherit it.
+/// Raises this process's limit of open descriptors as far as it may, up to `wanted`; children inherit it.
 ///
-/// # Panics
-/// When the hard limit is lower and this process may not raise it.
-pub fn allow_descriptors(wanted: u64) {
+/// Gives the limit that is then in force. Where it is less than wanted, the hard limit (`ulimit -Hn`) is too
+/// low and this process may not raise it.
+pub fn allow_descriptors(wanted: u64) -> u64 {
     let now = rustix::process::getrlimit(Resource::Nofile);
     let enough = |limit: Option<u64>| limit.is_none_or(|limit| limit >= wanted);
-    if enough(now.current) && enough(now.maximum) {
-        return;
+    if enough(now.current) {
+        return wanted;
     }
-    let maximum = if enough(now.maximum) { now.maximum } else { Some(wanted) };
-    rustix::process::setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), maximum }).unwrap_or_else(
-        |error| {
-            panic!(
-                "this test needs {wanted} descriptors (`ulimit -Hn`), and may not raise the limit: {error}"
-            )
-        },
-    );
+    let raised = Rlimit { current: Some(wanted), maximum: now.maximum.map(|most| most.max(wanted)) };
+    if rustix::process::setrlimit(Resource::Nofile, raised).is_ok() {
+        return wanted;
+    }
+    // Only who has CAP_SYS_RESOURCE may raise the hard limit, but everybody the soft one up to it.
+    let _ = rustix::process::setrlimit(Resource::Nofile, Rlimit { current: now.maximum, ..now });
+    rustix::process::getrlimit(Resource::Nofile).current.unwrap_or(wanted)
 }
 
 /// Tells whether this process may do what only root may.
