@@ -34,7 +34,7 @@ pub struct Finding {
     pub place: Option<Place>,
     /// What is wrong: lower case, no full stop, values in backticks.
     pub message: String,
-    /// What would be right, if that can be said.
+    /// What would be right, if that can be said; it may have several lines.
     pub help: Option<String>,
 }
 
@@ -91,10 +91,11 @@ impl fmt::Display for Finding {
             Some(place) if !place.source().is_secret() => show_line(place, f)?,
             _ => 0,
         };
-        match &self.help {
-            Some(help) => write!(f, "\n {:gutter$}  help: {}", "", printable(help)),
-            None => Ok(()),
+        let heads = std::iter::once("help: ").chain(std::iter::repeat("      "));
+        for (head, line) in heads.zip(self.help.iter().flat_map(|help| help.lines())) {
+            write!(f, "\n {:gutter$}  {head}{}", "", printable(line))?;
         }
+        Ok(())
     }
 }
 
@@ -258,6 +259,12 @@ mod tests {
         let shown = finding.with_nearest("sorce", &["action", "source"]).to_string();
         let expected = "policy.yaml:2:2: mistake: unknown key `sorce`\n 2 | \tsorce: ä\n   | \t^^^^^\n    help: did you mean `source`?";
         assert_eq!(shown, expected);
+    }
+
+    #[test]
+    fn help_of_several_lines_stays_in_its_column() {
+        let shown = Finding::unplaced("bad").with_help("one\ntwo").to_string();
+        assert_eq!(shown, "mistake: bad\n   help: one\n         two");
     }
 
     #[test]

@@ -8,10 +8,14 @@ use socks_config::{Finding, Place};
 use socks_core::Identity;
 use socks_core::wire::{Host, Target};
 
-use crate::{Decision, ExpectedPeer, Explanation, Fact, Operation, Query, Ruleset};
+use crate::explain::{Considered, Explanation, Outcome};
+use crate::{Decision, ExpectedPeer, Fact, Operation, Query, Ruleset};
 
 /// Stands for the address of a name when a test gives none: an ordinary address of RFC 5737.
 pub(crate) const STAND_IN: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
+
+/// The most rules that a failed test shows one by one.
+const SHOWN_RULES: usize = 30;
 
 /// One entry of `tests`.
 #[derive(Debug)]
@@ -73,6 +77,16 @@ pub(crate) enum Answer {
 pub(crate) const REASONS: [&str; 4] = ["no-match", "special-use", "identity-expired", NOT_ADMITTED];
 
 const NOT_ADMITTED: &str = "not-admitted";
+
+impl Answer {
+    /// The rule that answers.
+    fn rule(&self) -> Option<&str> {
+        match self {
+            Self::Permit(rule) | Self::Deny(rule) => Some(rule),
+            Self::Refuse(_) => None,
+        }
+    }
+}
 
 impl From<&Decision> for Answer {
     fn from(decision: &Decision) -> Self {
@@ -159,6 +173,17 @@ impl fmt::Display for Failure {
             let why =
                 if self.is_stand_in { ", which stands in because the test has no `resolves`" } else { "" };
             writeln!(f, "at address {address}{why}:")?;
+        }
+        // A policy may have many rules: those that could not matter are left out then.
+        let is_long = self.explanation.rules.len() > SHOWN_RULES;
+        let matters = |rule: &Considered| {
+            rule.outcome != Outcome::DoesNotMatch || self.expected.rule() == Some(rule.rule.as_str())
+        };
+        if is_long {
+            let (shown, left_out): (Vec<_>, Vec<_>) =
+                self.explanation.rules.iter().cloned().partition(|rule| matters(rule));
+            writeln!(f, "{} rules that do not match are left out", left_out.len())?;
+            return Explanation { rules: shown, ..self.explanation.clone() }.fmt(f);
         }
         self.explanation.fmt(f)
     }

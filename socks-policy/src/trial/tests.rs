@@ -118,3 +118,19 @@ fn two_tests_of_one_name_are_a_mistake() {
     let shown = findings.to_string();
     assert!(shown.contains("policy.yaml:13:13: mistake: test `t` stands twice, first in line 12"), "{shown}");
 }
+
+#[test]
+fn a_failed_test_of_a_large_policy_shows_what_matters() {
+    let mut text = String::from("version: 1\nclients: [{ methods: [none] }]\nrules:\n");
+    for port in 1..=1000 {
+        text.push_str(&format!("  - {{ name: r{port}, action: permit, port: {port} }}\n"));
+    }
+    text.push_str("tests:\n  - { name: t, given: { source: 10.0.0.1, destination: '10.0.0.2:1000' }, expect: { permit: r7 } }\n");
+    let shown = ruleset(&text).run_tests()[0].finding().unwrap().to_string();
+    let expected = "
+       help: 998 rules that do not match are left out
+             rule `r7` (line 10, permit) does not match: port 1000 is not in `7`
+             rule `r1000` (line 1003, permit) matches
+             verdict: permitted by rule `r1000` to 10.0.0.2:1000";
+    assert!(shown.ends_with(expected), "{shown}");
+}
