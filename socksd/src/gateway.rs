@@ -61,22 +61,27 @@ impl Gateway {
         self.stopping.load(Ordering::Relaxed)
     }
 
-    /// Learns the addresses behind the listening sockets; a wildcard stands for each address of the machine.
+    /// Learns the addresses behind the listening sockets, as they are now.
     pub(crate) fn learn_own_addresses(&self, listening: &[SocketAddr]) {
-        let interfaces = interfaces().unwrap_or_else(|error| {
-            warn!(%error, "addresses of this machine cannot be read; wildcard listeners are not known as the gateway's own");
-            Vec::new()
-        });
-        let mut own = Vec::new();
-        for address in listening {
-            own.push(*address);
-            if address.ip().is_unspecified() {
-                // A wildcard of IPv6 takes IPv4 as well, unless the system says otherwise.
-                own.extend(interfaces.iter().map(|ip| SocketAddr::new(ip.to_canonical(), address.port())));
-            }
-        }
-        self.own.store(Arc::new(own));
+        self.own.store(Arc::new(own_addresses(listening)));
     }
+}
+
+/// The addresses that reach these listeners; a wildcard stands for each address of the machine.
+pub(crate) fn own_addresses(listening: &[SocketAddr]) -> Vec<SocketAddr> {
+    let interfaces = interfaces().unwrap_or_else(|error| {
+        warn!(%error, "addresses of this machine cannot be read; wildcard listeners are not known as the gateway's own");
+        Vec::new()
+    });
+    let mut own = Vec::new();
+    for address in listening {
+        own.push(*address);
+        if address.ip().is_unspecified() {
+            // A wildcard of IPv6 takes IPv4 as well, unless the system says otherwise.
+            own.extend(interfaces.iter().map(|ip| SocketAddr::new(ip.to_canonical(), address.port())));
+        }
+    }
+    own
 }
 
 /// The addresses of this machine's interfaces.

@@ -10,6 +10,8 @@ use socks_core::{Identity, Level, Principal};
 use socks_policy::{Decision, Explanation, Fact, Operation, Query};
 use tokio::runtime::Runtime;
 
+use crate::config::is_word;
+use crate::gateway::own_addresses;
 use crate::snapshot::Snapshot;
 
 use super::{ConfigArgument, Exit, fail, load, say};
@@ -97,7 +99,8 @@ impl Explain {
         let snapshot = load(&self.config, registry)?.snapshot;
         let identity = self.identity().map_err(|text| fail(Exit::Usage, text))?;
         let listener = self.listener(&snapshot)?;
-        let own: Vec<SocketAddr> = snapshot.listeners.iter().map(|listener| listener.address).collect();
+        let listening: Vec<SocketAddr> = snapshot.listeners.iter().map(|listener| listener.address).collect();
+        let own = own_addresses(&listening);
         let query = |address| Query {
             listener: &listener,
             client: SocketAddr::new(self.from, 0),
@@ -137,7 +140,7 @@ impl Explain {
     fn identity(&self) -> Result<Identity, String> {
         let (identity, method) = match (self.identity.as_str(), self.identity.split_once(':')) {
             ("anonymous", _) => (Identity::anonymous(), "none"),
-            (_, Some((method, name))) if !name.is_empty() && !method.contains('@') => {
+            (_, Some((method, name))) if !name.is_empty() && is_word(method) => {
                 (Identity::user(name), method)
             }
             (text, _) => match text.parse::<Principal>() {

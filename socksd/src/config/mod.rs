@@ -162,7 +162,15 @@ fn auth<'a>(node: &'a Node, findings: &mut Findings) -> Vec<AuthEntry<'a>> {
         let Some(text) = findings.note(name.unwrap_or(kind).text()) else { continue };
         if !is_word(text) {
             let place = &name.unwrap_or(kind).place;
-            findings.mistake(place, format!("name `{text}` is not made of letters, digits and hyphens"));
+            findings.mistake(
+                place,
+                format!("name `{text}` is not made of small letters, digits and hyphens, a letter first"),
+            );
+            continue;
+        }
+        if RESERVED.contains(&text) {
+            let message = format!("name `{text}` has another meaning in the policy; take another one");
+            findings.mistake(&name.unwrap_or(kind).place, message);
             continue;
         }
         if entries.iter().any(|entry| &*entry.name == text) {
@@ -175,9 +183,13 @@ fn auth<'a>(node: &'a Node, findings: &mut Findings) -> Vec<AuthEntry<'a>> {
     entries
 }
 
+/// What stands before a colon in the policy and is no authenticator.
+const RESERVED: [&str; 2] = ["group", "host"];
+
 /// The names of authenticators stand before a colon in identities, so they have no odd characters.
-fn is_word(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|octet| octet.is_ascii_alphanumeric() || octet == b'-')
+pub(crate) fn is_word(text: &str) -> bool {
+    text.starts_with(|first: char| first.is_ascii_lowercase())
+        && text.bytes().all(|octet| octet.is_ascii_lowercase() || octet.is_ascii_digit() || octet == b'-')
 }
 
 fn audit(node: &Node, base: &Path, findings: &mut Findings) -> AuditConfig {

@@ -66,7 +66,7 @@ fn one_mistake_hides_no_other() {
 #[test]
 fn two_of_one_name_are_a_mistake() {
     let text = "listeners: [{ address: '127.0.0.1:1' }, { address: '127.0.0.1:1' }]\n\
-                auth: [{ kind: none }, { kind: none }, { kind: none, name: 'a:b' }]\npolicy: p\n";
+                auth: [{ kind: none }, { kind: none }, { kind: none, name: 'a:b' }, { kind: none, name: group }]\npolicy: p\n";
     let (_, _, _, findings) = read(text);
-    assert_eq!(findings.mistakes().count(), 3, "{findings}");
+    assert_eq!(findings.mistakes().count(), 4, "{findings}");
 }
