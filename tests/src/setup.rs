@@ -28,7 +28,7 @@ pub struct Setup {
     listener: &'static str,
     users: Vec<(String, String)>,
     user_id: Option<u32>,
-    program: PathBuf,
+    program: Option<PathBuf>,
     before: Vec<String>,
 }
 
@@ -49,7 +49,7 @@ impl Setup {
             listener: "127.0.0.1:0",
             users: Vec::new(),
             user_id: None,
-            program: program::built("socksd"),
+            program: None,
             before: Vec::new(),
         }
     }
@@ -106,7 +106,7 @@ impl Setup {
 
     /// Runs another program than `socksd`, such as one with a plug-in of its own.
     pub fn program(mut self, program: PathBuf) -> Self {
-        self.program = program;
+        self.program = Some(program);
         self
     }
 
@@ -125,7 +125,7 @@ impl Setup {
         folder.write("socksd.yaml", &self.config());
         folder.write("policy.yaml", &self.whole_policy());
         for (name, password) in &self.users {
-            add_user(&self.program, &folder.file("users.yaml"), name, password);
+            add_user(&self.which(), &folder.file("users.yaml"), name, password);
         }
         if let Some(id) = self.user_id {
             folder.set_mode("", 0o777);
@@ -166,12 +166,16 @@ impl Setup {
             words.extend([format!("--reuid={id}"), format!("--regid={id}"), "--clear-groups".into()]);
             words.push("--bounding-set=-all".into());
         }
-        words.push(self.program.display().to_string());
+        words.push(self.which().display().to_string());
         let (first, rest) = words.split_first().expect("the program is there");
         let mut command = Command::new(first);
         command.args(rest).args(["run", "--config"]).arg(folder.file("socksd.yaml"));
         command.env_remove("RUST_LOG");
         command
+    }
+
+    fn which(&self) -> PathBuf {
+        self.program.clone().unwrap_or_else(|| program::built("socksd"))
     }
 
     fn whole_policy(&self) -> String {
