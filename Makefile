@@ -5,7 +5,9 @@ CARGO ?= cargo
 THREADS ?= 2
 
 NEED := scripts/need
-BUILD_NEEDS := cc=gcc,libc6-dev curl=curl
+# MIT's Kerberos, and libclang to read its headers.
+KERBEROS_NEEDS := /usr/include/gssapi/gssapi.h=libkrb5-dev /usr/lib/llvm-*/lib/libclang.so*=libclang-dev
+BUILD_NEEDS := cc=gcc,libc6-dev curl=curl $(KERBEROS_NEEDS)
 # A throw-away Kerberos realm.
 REALM_NEEDS := krb5kdc=krb5-kdc kadmin.local=krb5-admin-server kinit=krb5-user
 TEST_NEEDS := $(BUILD_NEEDS) socksify=dante-client danted=dante-server microsocks=microsocks \

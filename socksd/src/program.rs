@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use socks_auth::{AuthenticatorFactory, Registry};
+use socks_gssapi::GssapiFactory;
 
 use crate::command::{Arguments, Exit};
 
@@ -22,9 +23,9 @@ pub struct Program {
 }
 
 impl Program {
-    /// A program with the methods that ship: `none` and `password`.
+    /// A program with the methods that ship: `none`, `password` and `gssapi`.
     pub fn new() -> Self {
-        Self { registry: Registry::shipped(), mistake: None }
+        Self { registry: Registry::shipped(), mistake: None }.authenticator(GssapiFactory)
     }
 
     /// Adds an authentication method; an `auth` entry of its kind makes one.

@@ -1,0 +1,225 @@
+//! GSSAPI as an authentication method (RFC 1928 method 0x01, RFC 1961): the negotiation over a session's pipe.
+
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use socks_auth::{AuthError, AuthSession, Authenticated, Authenticator};
+use socks_core::Identity;
+use socks_core::wire::{DecodeError, Method};
+use tracing::debug;
+
+use crate::acceptor::{AcceptError, Accepted, Pending};
+use crate::diagnosis::{Diagnosis, Fault};
+use crate::frame::VERSION;
+use crate::message::{Message, MessageError, Start, TokenKind};
+use crate::negotiation::server::{BareLevels, Established, Server, Stepped};
+use crate::negotiation::{Action, Limits, Refusal};
+use crate::pool::{Pool, PoolError};
+
+/// Lets in clients with a Kerberos ticket for a key in the keytab.
+pub struct Gssapi {
+    pool: Arc<Pool>,
+    limits: Limits,
+    bare_levels: BareLevels,
+}
+
+impl Gssapi {
+    /// The method over a pool that accepts contexts.
+    pub fn new(pool: Arc<Pool>, limits: Limits, bare_levels: BareLevels) -> Self {
+        Self { pool, limits, bare_levels }
+    }
+
+    /// The pool that accepts contexts.
+    pub fn pool(&self) -> &Arc<Pool> {
+        &self.pool
+    }
+}
+
+#[async_trait]
+impl Authenticator for Gssapi {
+    fn method(&self) -> Method {
+        Method::GSSAPI
+    }
+
+    fn protects(&self) -> bool {
+        true
+    }
+
+    async fn authenticate(&self, session: &mut AuthSession<'_>) -> Result<Authenticated, AuthError> {
+        let mut acceptance = Acceptance {
+            pool: &self.pool,
+            server: Server::new(self.limits, self.bare_levels),
+            pending: None,
+            identity: None,
+        };
+        match acceptance.run(session).await {
+            Ok(authenticated) => Ok(authenticated),
+            Err(ended) => {
+                // Why it was refused matters more than that the client did not wait to hear so.
+                let _ = session.write_all(ended.farewell()).await;
+                Err(ended.into_error(acceptance.claimed()))
+            }
+        }
+    }
+}
+
+/// One negotiation on its way.
+struct Acceptance<'a> {
+    pool: &'a Pool,
+    server: Server,
+    /// A context between two steps.
+    pending: Option<Pending>,
+    /// Who the client is, once its context is established.
+    identity: Option<Identity>,
+}
+
+/// Why a negotiation has ended.
+enum Ended {
+    Refused(Refusal),
+    Context(PoolError),
+    /// The client's stream has ended or failed.
+    Stream(AuthError),
+}
+
+impl Acceptance<'_> {
+    async fn run(&mut self, session: &mut AuthSession<'_>) -> Result<Authenticated, Ended> {
+        let mut action = Action::Receive { send: Vec::new() };
+        loop {
+            action = match action {
+                Action::Receive { send } => {
+                    send_all(session, &send).await?;
+                    let message = receive(session, self.server.most_token()).await?;
+                    self.server.receive(message)?
+                }
+                Action::Step { token } => {
+                    let accepted = self.pool.step(self.pending.take(), token).await?;
+                    self.stepped(session, accepted)?
+                }
+                Action::Finish { send, protection } => {
+                    send_all(session, &send).await?;
+                    let identity =
+                        self.identity.take().ok_or(Refusal::OutOfTurn("nothing to prove a name"))?;
+                    let authenticated = Authenticated::new(identity);
+                    return Ok(match protection {
+                        Some(protection) => authenticated.protected(protection),
+                        None => authenticated,
+                    });
+                }
+            }
+        }
+    }
+
+    fn stepped(&mut self, session: &AuthSession<'_>, accepted: Accepted) -> Result<Action, Refusal> {
+        match accepted {
+            Accepted::Continue { token, pending } => {
+                self.pending = Some(pending);
+                self.server.stepped(Stepped::Continue { token })
+            }
+            Accepted::Complete { token, established } => {
+                let identity = established.identity();
+                debug!(%identity, service = %established.service, "context is established");
+                let levels = session.levels(&identity);
+                self.identity = Some(identity);
+                let established = Established { halves: established.halves, levels };
+                self.server.stepped(Stepped::Complete { token, established })
+            }
+        }
+    }
+
+    fn claimed(&self) -> Option<Box<str>> {
+        self.identity.as_ref().map(|identity| identity.to_string().into())
+    }
+}
+
+async fn send_all(session: &mut AuthSession<'_>, octets: &[u8]) -> Result<(), Ended> {
+    if octets.is_empty() {
+        return Ok(());
+    }
+    session.write_all(octets).await.map_err(Ended::Stream)
+}
+
+/// Receives one message whose token has at most `most` octets.
+async fn receive(session: &mut AuthSession<'_>, most: usize) -> Result<Message, Ended> {
+    let mut start = [0; Start::LEN];
+    session.read_exact(&mut start).await?;
+    let kind = match Start::read(start)? {
+        Start::Abort => return Ok(Message::Abort),
+        Start::Token(kind) => kind,
+    };
+    let mut len = [0; 2];
+    session.read_exact(&mut len).await?;
+    let mut token = vec![0; TokenKind::token_len(len, most)?];
+    session.read_exact(&mut token).await?;
+    Ok(kind.message(token))
+}
+
+impl Ended {
+    /// What the client hears before the connection is closed (RFC 1961 section 3.8).
+    fn farewell(&self) -> &'static [u8] {
+        match self {
+            Self::Refused(refusal) => refusal.farewell(),
+            Self::Context(_) => Refusal::EmptyToken.farewell(),
+            Self::Stream(_) => &[],
+        }
+    }
+
+    /// The error of a client that has proven to be `claimed`, if it came that far.
+    fn into_error(self, claimed: Option<Box<str>>) -> AuthError {
+        match self {
+            Self::Stream(error) => error,
+            Self::Refused(Refusal::LevelRefused(_)) => AuthError::LevelRefused { claimed },
+            Self::Refused(Refusal::Malformed(MessageError::Version(found))) => {
+                DecodeError::Version { found, expected: VERSION }.into()
+            }
+            Self::Refused(refusal) => AuthError::Refused { claimed, reason: refusal.to_string().into() },
+            Self::Context(PoolError::Step(AcceptError::Refused(diagnosis))) => diagnosed(&diagnosis),
+            Self::Context(PoolError::Step(AcceptError::Unfit(unfit))) => {
+                AuthError::refused(unfit.to_string())
+            }
+            Self::Context(error) => AuthError::Unavailable(error.to_string().into()),
+        }
+    }
+}
+
+/// What a diagnosis means for a session: only what no client can bring about is the gateway's own trouble.
+fn diagnosed(diagnosis: &Diagnosis) -> AuthError {
+    let mut reason = diagnosis.to_string();
+    if !diagnosis.remedy().is_empty() {
+        reason = format!("{reason}: {}", diagnosis.remedy());
+    }
+    match diagnosis.cause().fault() {
+        Fault::Client | Fault::Either => AuthError::refused(reason),
+        Fault::Operator => AuthError::Unavailable(reason.into()),
+    }
+}
+
+impl From<Refusal> for Ended {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+impl From<MessageError> for Ended {
+    fn from(error: MessageError) -> Self {
+        Self::Refused(error.into())
+    }
+}
+
+impl From<PoolError> for Ended {
+    fn from(error: PoolError) -> Self {
+        Self::Context(error)
+    }
+}
+
+impl From<AuthError> for Ended {
+    fn from(error: AuthError) -> Self {
+        Self::Stream(error)
+    }
+}
+
+impl fmt::Debug for Gssapi {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Gssapi").field("pool", &self.pool).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,131 @@
+//! The values that calls of MIT's library take and give.
+
+use zeroize::Zeroizing;
+
+/// Object identifiers, as DER has them without tag and length.
+pub(crate) mod oid {
+    pub(crate) type Oid = &'static [u8];
+
+    /// 1.2.840.113554.1.2.2, Kerberos 5 (RFC 4121).
+    pub(crate) const KRB5: Oid = b"\x2a\x86\x48\x86\xf7\x12\x01\x02\x02";
+    /// 1.3.6.1.5.5.2, SPNEGO (RFC 4178).
+    pub(crate) const SPNEGO: Oid = b"\x2b\x06\x01\x05\x05\x02";
+    /// 1.2.840.113554.1.2.1.4, `service@host` (RFC 2743 section 4.1).
+    pub(crate) const HOST_BASED: Oid = b"\x2a\x86\x48\x86\xf7\x12\x01\x02\x01\x04";
+    /// 1.2.840.113554.1.2.2.1, a principal as Kerberos prints it (RFC 1964 section 2.1.1).
+    pub(crate) const PRINCIPAL: Oid = b"\x2a\x86\x48\x86\xf7\x12\x01\x02\x02\x01";
+    /// 1.2.840.113554.1.2.2.5.6.1: MIT's export of a context's keys, which leaves the context alive.
+    pub(crate) const LUCID_KEYS: Oid = b"\x2a\x86\x48\x86\xf7\x12\x01\x02\x02\x05\x06\x01";
+}
+
+/// Flags of a context (RFC 2744 section 5.19).
+pub(crate) mod flag {
+    use libgssapi_sys as gss;
+
+    pub(crate) const MUTUAL: u32 = gss::GSS_C_MUTUAL_FLAG;
+    pub(crate) const REPLAY: u32 = gss::GSS_C_REPLAY_FLAG;
+    pub(crate) const SEQUENCE: u32 = gss::GSS_C_SEQUENCE_FLAG;
+    pub(crate) const CONFIDENTIALITY: u32 = gss::GSS_C_CONF_FLAG;
+    pub(crate) const INTEGRITY: u32 = gss::GSS_C_INTEG_FLAG;
+    pub(crate) const ANONYMOUS: u32 = gss::GSS_C_ANON_FLAG;
+}
+
+/// Mechanisms that a credential is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mechanisms {
+    Krb5,
+    Krb5AndSpnego,
+}
+
+/// What a credential is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Usage {
+    Initiate,
+    Accept,
+}
+
+/// How the text of a name is meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NameKind {
+    /// `service@host`.
+    HostBased,
+    /// `service/host@REALM`.
+    Principal,
+}
+
+/// A call that failed.
+#[derive(Debug, Clone)]
+pub(crate) struct Failure {
+    pub(crate) major: u32,
+    pub(crate) minor: i32,
+    /// What the library says, and nobody but it knows which keytab or principal was meant.
+    pub(crate) text: String,
+}
+
+impl Failure {
+    /// A failure of ours, not the library's.
+    pub(crate) fn ours(text: &str) -> Self {
+        Self { major: 0, minor: 0, text: text.to_owned() }
+    }
+}
+
+/// One value of a name's attribute.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct AttributeValue {
+    /// Whether the key distribution centre vouches for it.
+    pub(crate) authenticated: bool,
+    /// Whether this is all of it.
+    pub(crate) complete: bool,
+    pub(crate) octets: Vec<u8>,
+}
+
+/// What one step of the establishment gave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Progress {
+    /// The peer must send another token.
+    Continue,
+    Complete,
+}
+
+/// A step that failed, with the token that the library has for the peer.
+#[derive(Debug)]
+pub(crate) struct FailedStep {
+    pub(crate) failure: Failure,
+    pub(crate) token: Vec<u8>,
+}
+
+/// The keys and numbers of a context, as MIT exports them.
+pub(crate) struct Lucid {
+    pub(crate) is_initiator: bool,
+    /// The ticket's own end, in seconds since 1970.
+    pub(crate) ends_at: u32,
+    pub(crate) send_sequence: u64,
+    /// The peer's first number: the library does not count it on.
+    pub(crate) receive_sequence: u64,
+    /// Whether messages are those of RFC 4121, or of RFC 1964.
+    pub(crate) is_rfc4121: bool,
+    pub(crate) key: LucidKey,
+    pub(crate) acceptor_subkey: Option<LucidKey>,
+}
+
+pub(crate) struct LucidKey {
+    pub(crate) enctype: u32,
+    pub(crate) octets: Zeroizing<Vec<u8>>,
+}
+
+/// An opened message.
+pub(crate) struct Unwrapped {
+    pub(crate) plaintext: Zeroizing<Vec<u8>>,
+    pub(crate) was_encrypted: bool,
+    pub(crate) verdict: Verdict,
+}
+
+/// What the library says of a message's place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    InOrder,
+    Duplicate,
+    Old,
+    /// Late, or one before it is missing.
+    Moved,
+}
