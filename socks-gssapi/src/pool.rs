@@ -110,3 +110,29 @@ fn take(spare: &Mutex<Vec<Acceptor>>) -> Option<Acceptor> {
 fn put(spare: &Mutex<Vec<Acceptor>>, acceptor: Acceptor) {
     spare.lock().unwrap_or_else(PoisonError::into_inner).push(acceptor);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Polls a step once; `None`: it waits.
+    async fn poll(step: &mut (impl Future<Output = Result<Accepted, PoolError>> + Unpin)) -> Option<String> {
+        tokio::select! {
+            biased;
+            result = step => Some(result.map_or_else(|error| error.to_string(), |_| "accepted".to_owned())),
+            () = async {} => None,
+        }
+    }
+
+    #[tokio::test]
+    async fn one_more_than_fit_the_queue_is_refused_and_a_place_comes_back() {
+        // Without threads, whoever has a place waits.
+        let pool = Pool::new(Arc::new(Rules::new("nowhere")), PoolSize { threads: 0, queue: 1 });
+        let mut waiting = Box::pin(pool.step(None, vec![]));
+        assert_eq!(poll(&mut waiting).await, None);
+        let full = poll(&mut Box::pin(pool.step(None, vec![]))).await;
+        assert_eq!(full.as_deref(), Some("too many handshakes at a time: the queue for contexts is full"));
+        drop(waiting);
+        assert_eq!(poll(&mut Box::pin(pool.step(None, vec![]))).await, None);
+    }
+}

@@ -8,6 +8,7 @@ pub mod audit;
 pub mod client;
 pub mod command;
 pub mod folder;
+pub mod forwarder;
 pub mod gateway;
 pub mod lines;
 pub mod measure;

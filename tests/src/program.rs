@@ -10,9 +10,14 @@ use std::sync::{Mutex, OnceLock};
 /// It is built with the profile that the tests themselves were built with; `SOCKSD_TEST_PROFILE` (`dev`,
 /// `release`) says otherwise.
 pub fn built(program: &str) -> PathBuf {
+    built_of(program, program)
+}
+
+/// As [`built`], of a package that has another name than the program.
+pub fn built_of(package: &str, program: &str) -> PathBuf {
     static BUILT: OnceLock<Mutex<HashMap<String, PathBuf>>> = OnceLock::new();
     let mut built = BUILT.get_or_init(Mutex::default).lock().expect("no build panics half way");
-    built.entry(program.to_owned()).or_insert_with(|| build(program)).clone()
+    built.entry(program.to_owned()).or_insert_with(|| build(package, program)).clone()
 }
 
 /// The folder of the workspace.
@@ -20,14 +25,14 @@ pub fn workspace() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the tests have a folder of their own")
 }
 
-fn build(program: &str) -> PathBuf {
+fn build(package: &str, program: &str) -> PathBuf {
     let (target, own_profile) = own_place();
     let profile = std::env::var("SOCKSD_TEST_PROFILE").unwrap_or(own_profile);
     let folder = if profile == "dev" { "debug" } else { &profile };
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
     let status = Command::new(cargo)
         .args(["build", "--quiet", "--locked", "--bin", program, "--profile", &profile])
-        .args(["--package", program, "--target-dir"])
+        .args(["--package", package, "--target-dir"])
         .arg(&target)
         .current_dir(workspace())
         .status()

@@ -1,5 +1,6 @@
 //! The configuration that a test starts its gateway with.
 
+use std::ffi::{OsStr, OsString};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -30,6 +31,7 @@ pub struct Setup {
     user_id: Option<u32>,
     program: Option<PathBuf>,
     before: Vec<String>,
+    environment: Vec<(OsString, OsString)>,
 }
 
 impl Default for Setup {
@@ -51,6 +53,7 @@ impl Setup {
             user_id: None,
             program: None,
             before: Vec::new(),
+            environment: Vec::new(),
         }
     }
 
@@ -116,6 +119,12 @@ impl Setup {
         self
     }
 
+    /// Variables of the gateway's environment, such as those of a realm.
+    pub fn environment<'a>(mut self, variables: impl Iterator<Item = (&'a OsStr, &'a OsStr)>) -> Self {
+        self.environment.extend(variables.map(|(name, value)| (name.into(), value.into())));
+        self
+    }
+
     /// Writes the files without starting anything.
     ///
     /// # Panics
@@ -170,7 +179,7 @@ impl Setup {
         let (first, rest) = words.split_first().expect("the program is there");
         let mut command = Command::new(first);
         command.args(rest).args(["run", "--config"]).arg(folder.file("socksd.yaml"));
-        command.env_remove("RUST_LOG");
+        command.env_remove("RUST_LOG").envs(self.environment.iter().map(|(name, value)| (name, value)));
         command
     }
 

@@ -2,9 +2,6 @@
 
 use std::fmt;
 
-/// The longest check value of any [`Enctype`], in octets.
-pub(super) const MOST_TAG: usize = 24;
-
 /// A Kerberos encryption type that is made of AES and HMAC (RFC 3962, RFC 8009).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u8)]
@@ -65,7 +62,7 @@ impl Enctype {
         match self {
             Self::Aes128Sha1 | Self::Aes256Sha1 => 12,
             Self::Aes128Sha256 => 16,
-            Self::Aes256Sha384 => MOST_TAG,
+            Self::Aes256Sha384 => 24,
         }
     }
 

@@ -5,7 +5,7 @@ use sha1::Sha1;
 use sha2::{Sha256, Sha384};
 
 use super::chain::LANES;
-use super::enctype::{Enctype, MOST_TAG};
+use super::enctype::Enctype;
 use super::token::HEADER;
 
 /// Octets that are hashed before it is the next message's turn: those of one step of SHA-1 and SHA-256.
@@ -85,8 +85,10 @@ impl Mac {
 }
 
 fn sign_lanes<M: Hash + Clone>(key: &M, messages: &mut [Signing<'_>]) {
+    // Alone, a message is hashed at one go.
+    let piece = if messages.len() == 1 { usize::MAX } else { PIECE };
     let mut lanes: [_; LANES] = std::array::from_fn(|lane| {
-        messages.get(lane).map(|message| (message.plaintext.chunks(PIECE), key.clone()))
+        messages.get(lane).map(|message| (message.plaintext.chunks(piece), key.clone()))
     });
     let mut done = false;
     while !done {

@@ -202,6 +202,16 @@ fn what_is_no_negotiation_is_aborted_at_once() {
 }
 
 #[test]
+fn a_refusal_is_well_behaved_however_the_octets_come() {
+    run("method::a_refusal_is_well_behaved_however_the_octets_come", async {
+        use socks_auth::testing::{Client, End, check};
+        let method = build(OPTIONS);
+        let client = Client::new().sends([1, 1, 0, 3, 7, 8, 9]).hears([1, 0xFF]);
+        check(&*method, &client, End::Refused).await.unwrap();
+    });
+}
+
+#[test]
 fn tokens_beyond_the_bound_are_refused_before_they_are_there() {
     run("method::tokens_beyond_the_bound_are_refused_before_they_are_there", async {
         let method = build(r#"{ "keytab": "KEYTAB", "max-token": "2KiB" }"#);
