@@ -189,7 +189,7 @@ impl ProtectedStream {
 
     /// Opens the frame at the front of what was received, if it is whole.
     fn open_received(&mut self) -> Result<bool, OpenError> {
-        let Some(len) = self.protection.open.frame_len(&self.io.received)? else { return Ok(false) };
+        let Some(len) = self.protection.frame_len(&self.io.received)? else { return Ok(false) };
         if self.io.received.len() < len {
             return Ok(false);
         }
@@ -204,7 +204,7 @@ impl ProtectedStream {
     /// How many octets to read next: no more than the frame that has begun still wants.
     fn missing(&self) -> Result<usize, OpenError> {
         let have = self.io.received.len();
-        Ok(match self.protection.open.frame_len(&self.io.received)? {
+        Ok(match self.protection.frame_len(&self.io.received)? {
             Some(len) => len.saturating_sub(have).max(1),
             None => READ_CHUNK,
         })
@@ -256,6 +256,18 @@ impl Protection {
         }
     }
 
+    /// The length of the frame that `head` begins: at least 1, and never more than the engine's own bound.
+    ///
+    /// # Errors
+    /// As [`Open::frame_len`](crate::Open::frame_len), and whatever that gives beyond the bounds.
+    pub fn frame_len(&self, head: &[u8]) -> Result<Option<usize>, OpenError> {
+        match self.open.frame_len(head)? {
+            Some(0) => Err(OpenError::NotAFrame),
+            Some(len) if len > self.open.max_frame() => Err(OpenError::TooLong),
+            len => Ok(len),
+        }
+    }
+
     /// Opens a frame and refuses one that was only signed where encryption was agreed.
     ///
     /// # Errors
@@ -264,6 +276,9 @@ impl Protection {
         let opened = self.open.open(frame)?;
         if self.level == Level::Confidentiality && opened.level != Level::Confidentiality {
             return Err(OpenError::OnlySigned);
+        }
+        if opened.plaintext.start > opened.plaintext.end || opened.plaintext.end > frame.len() {
+            return Err(OpenError::Engine("engine gave a plaintext outside of its frame"));
         }
         Ok(opened)
     }

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, SendError, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -40,6 +40,7 @@ struct State {
     waiting: AtomicUsize,
     failing: AtomicBool,
     closing: AtomicBool,
+    patient: AtomicBool,
 }
 
 impl Audit {
@@ -69,7 +70,11 @@ impl Audit {
         line.push(b'\n');
         writer.state.waiting.fetch_add(1, Ordering::Relaxed);
         let queue = writer.queue.lock().unwrap_or_else(PoisonError::into_inner);
-        let lost = match queue.as_ref().map(|queue| queue.try_send(line)) {
+        let sent = queue.as_ref().map(|queue| match writer.state.patient.load(Ordering::Relaxed) {
+            true => queue.send(line).map_err(|SendError(line)| TrySendError::Disconnected(line)),
+            false => queue.try_send(line),
+        });
+        let lost = match sent {
             Some(Ok(())) => return,
             Some(Err(TrySendError::Full(line) | TrySendError::Disconnected(line))) => line,
             None => return,
@@ -84,6 +89,13 @@ impl Audit {
             writer.state.failing.load(Ordering::Relaxed)
                 || writer.state.waiting.load(Ordering::Relaxed) > FULL_ENOUGH
         })
+    }
+
+    /// From now on a record waits for room: the gateway stops, and all sessions end at once.
+    pub(crate) fn be_patient(&self) {
+        if let Some(writer) = &self.writer {
+            writer.state.patient.store(true, Ordering::Relaxed);
+        }
     }
 
     /// Writes what is waiting and ends the writer.

@@ -12,10 +12,15 @@ use rustix::io::Errno;
 use socket2::{SockRef, TcpKeepalive};
 use socks_policy::Permit;
 use tokio::net::{TcpSocket, TcpStream};
-use tokio::time::{Instant, sleep_until};
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::{Instant, sleep_until, timeout};
 
 /// How long one address may try alone before the next one starts (RFC 8305 section 5).
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
+/// The most addresses of one target that are tried at a time.
+const MOST_ATTEMPTS: usize = 4;
+/// How long one address is waited for while others have not been tried.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a connection may be silent before the kernel asks whether the other end is still there.
 pub(crate) const KEEPALIVE: Duration = Duration::from_secs(120);
 
@@ -37,13 +42,19 @@ pub(crate) enum DialError {
 
 /// Dials the judged addresses and gives the first that answers; the others are dropped.
 ///
-/// Each address carries its own permit, so the rule that is recorded is the winner's.
-pub(crate) async fn dial(permits: Vec<Permit>, most: Duration) -> Result<Dialled, DialError> {
+/// Each address carries its own permit, so the rule that is recorded is the winner's. At most four are tried at
+/// a time, and each beside the first needs a place in `racing`: a name with many silent addresses must not
+/// take the descriptors of others.
+pub(crate) async fn dial(
+    permits: Vec<Permit>,
+    most: Duration,
+    racing: &Semaphore,
+) -> Result<Dialled, DialError> {
     let end = Instant::now() + most;
     let mut waiting = ordered(permits).into_iter();
     let mut attempts = FuturesUnordered::new();
     let mut failures = Vec::new();
-    attempts.extend(waiting.next().map(attempt));
+    attempts.extend(waiting.next().map(|permit| attempt(permit, waiting.len() > 0, None)));
     let mut next = Instant::now() + ATTEMPT_DELAY;
     loop {
         tokio::select! {
@@ -52,13 +63,20 @@ pub(crate) async fn dial(permits: Vec<Permit>, most: Duration) -> Result<Dialled
                 // RFC 8305 section 5: an attempt that fails starts the next one at once.
                 Some(Err(failure)) => {
                     failures.push(failure);
-                    attempts.extend(waiting.next().map(attempt));
+                    let place = racing.try_acquire().ok();
+                    if attempts.is_empty() || place.is_some() {
+                        let others = waiting.len() > 1;
+                        attempts.extend(waiting.next().map(|permit| attempt(permit, others, place)));
+                    }
                     next = Instant::now() + ATTEMPT_DELAY;
                 }
                 None => return Err(most_meaningful(failures, most)),
             },
             () = sleep_until(next), if waiting.len() > 0 => {
-                attempts.extend(waiting.next().map(attempt));
+                if attempts.len() < MOST_ATTEMPTS && let Ok(place) = racing.try_acquire() {
+                    let others = waiting.len() > 1;
+                    attempts.extend(waiting.next().map(|permit| attempt(permit, others, Some(place))));
+                }
                 next = Instant::now() + ATTEMPT_DELAY;
             }
             () = sleep_until(end) => return Err(DialError::Timeout(most)),
@@ -81,11 +99,21 @@ fn ordered(permits: Vec<Permit>) -> Vec<Permit> {
 
 type Failure = (SocketAddr, io::Error);
 
-async fn attempt(permit: Permit) -> Result<Dialled, Failure> {
+/// Tries one address; `others`: more are waiting, so this one is not waited for very long.
+async fn attempt(
+    permit: Permit,
+    others: bool,
+    _place: Option<SemaphorePermit<'_>>,
+) -> Result<Dialled, Failure> {
     let Some(address) = permit.address() else {
         return Err((SocketAddr::from(([0, 0, 0, 0], 0)), io::ErrorKind::InvalidInput.into()));
     };
-    match connect(address, &permit).await {
+    let connected = if others {
+        timeout(ATTEMPT_TIMEOUT, connect(address, &permit)).await.unwrap_or(Err(Errno::TIMEDOUT.into()))
+    } else {
+        connect(address, &permit).await
+    };
+    match connected {
         Ok(socket) => Ok(Dialled { socket, permit }),
         Err(error) => Err((address, error)),
     }

@@ -8,6 +8,7 @@ use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use nix::ifaddrs::{InterfaceAddress, getifaddrs};
 use socks_core::relay::{Relayer, RelayerOptions};
+use tokio::sync::Semaphore;
 use tracing::warn;
 
 use crate::admission::{Admission, RuleSessions};
@@ -15,6 +16,7 @@ use crate::audit::Audit;
 use crate::record::SessionId;
 use crate::refusals::Refusals;
 use crate::snapshot::Snapshot;
+use crate::throttle::Throttle;
 
 /// One running gateway.
 pub(crate) struct Gateway {
@@ -27,13 +29,16 @@ pub(crate) struct Gateway {
     pub(crate) refusals: Refusals,
     pub(crate) audit: Audit,
     pub(crate) relayer: Relayer,
+    pub(crate) throttle: Throttle,
+    /// One for each address that is tried while another one of the same target is.
+    pub(crate) racing: Semaphore,
     boot: u64,
     sessions: AtomicU64,
     stopping: AtomicBool,
 }
 
 impl Gateway {
-    pub(crate) fn new(snapshot: Snapshot, audit: Audit, relay: &RelayerOptions) -> Self {
+    pub(crate) fn new(snapshot: Snapshot, audit: Audit, relay: &RelayerOptions, racing: usize) -> Self {
         Self {
             snapshot: ArcSwap::from_pointee(snapshot),
             own: ArcSwap::default(),
@@ -42,6 +47,8 @@ impl Gateway {
             refusals: Refusals::new(),
             audit,
             relayer: Relayer::new(relay),
+            throttle: Throttle::default(),
+            racing: Semaphore::new(racing),
             boot: u64::try_from(Timestamp::now().as_millisecond()).unwrap_or_default(),
             sessions: AtomicU64::new(0),
             stopping: AtomicBool::new(false),
@@ -54,6 +61,7 @@ impl Gateway {
 
     /// Says that sessions which are dropped from now on end because the gateway stops.
     pub(crate) fn stop(&self) {
+        self.audit.be_patient();
         self.stopping.store(true, Ordering::Relaxed);
     }
 
@@ -63,25 +71,26 @@ impl Gateway {
 
     /// Learns the addresses behind the listening sockets, as they are now.
     pub(crate) fn learn_own_addresses(&self, listening: &[SocketAddr]) {
-        self.own.store(Arc::new(own_addresses(listening)));
+        match own_addresses(listening) {
+            Ok(own) => self.own.store(Arc::new(own)),
+            // What was known is better than nothing.
+            Err(error) if self.throttle.allow("interfaces") => {
+                warn!(%error, "addresses of this machine cannot be read; the gateway's own are those known before");
+            }
+            Err(_) => {}
+        }
     }
 }
 
 /// The addresses that reach these listeners; a wildcard stands for each address of the machine.
-pub(crate) fn own_addresses(listening: &[SocketAddr]) -> Vec<SocketAddr> {
-    let interfaces = interfaces().unwrap_or_else(|error| {
-        warn!(%error, "addresses of this machine cannot be read; wildcard listeners are not known as the gateway's own");
-        Vec::new()
-    });
-    let mut own = Vec::new();
-    for address in listening {
-        own.push(*address);
-        if address.ip().is_unspecified() {
-            // A wildcard of IPv6 takes IPv4 as well, unless the system says otherwise.
-            own.extend(interfaces.iter().map(|ip| SocketAddr::new(ip.to_canonical(), address.port())));
-        }
+pub(crate) fn own_addresses(listening: &[SocketAddr]) -> nix::Result<Vec<SocketAddr>> {
+    let interfaces = interfaces()?;
+    let mut own = listening.to_vec();
+    for wildcard in listening.iter().filter(|address| address.ip().is_unspecified()) {
+        // A wildcard of IPv6 takes IPv4 as well, unless the system says otherwise.
+        own.extend(interfaces.iter().map(|ip| SocketAddr::new(ip.to_canonical(), wildcard.port())));
     }
-    own
+    Ok(own)
 }
 
 /// The addresses of this machine's interfaces.

@@ -28,5 +28,6 @@ mod resolve;
 mod server;
 mod session;
 mod snapshot;
+mod throttle;
 
 pub use program::Program;

@@ -88,21 +88,27 @@ impl Record {
         if std::mem::replace(&mut self.written, true) {
             return;
         }
-        match end.concern() {
-            Concern::Record => {}
-            Concern::Operator => {
-                warn!(session = %self.id, client = %self.client, cause = end.cause(), detail = end.detail(), "session failed on this gateway");
-            }
-            Concern::Bug => {
-                error!(session = %self.id, client = %self.client, cause = end.cause(), "session ended by a bug of the gateway");
-            }
-        }
+        self.tell_operator(end);
         // A scan must not fill the disk: what was never authenticated is counted per source.
         if self.identity.is_none() && self.gateway.refusals.count(self.client.ip(), end) {
             debug!(session = %self.id, client = %self.client, cause = end.cause(), detail = end.detail(), "refused");
             return;
         }
         self.write(end);
+    }
+
+    /// Clients can cause these at will, so each sort is told seldom; the records tell all.
+    fn tell_operator(&self, end: &End) {
+        let concern = end.concern();
+        if concern == Concern::Record || !self.gateway.throttle.allow(end.cause()) {
+            return;
+        }
+        let (session, client, cause, detail) = (self.id, self.client, end.cause(), end.detail());
+        if concern == Concern::Bug {
+            error!(%session, %client, cause, "session ended by a bug of the gateway");
+        } else {
+            warn!(%session, %client, cause, detail, "session failed on this gateway");
+        }
     }
 
     fn write(&self, end: &End) {

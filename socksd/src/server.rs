@@ -4,7 +4,6 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use rustix::io::Errno;
@@ -19,6 +18,7 @@ use crate::admission::{Full, SessionLimits, Source};
 use crate::config::{Limits, Listener, OnAuditFailure};
 use crate::dial::KEEPALIVE;
 use crate::gateway::Gateway;
+use crate::log::Log;
 use crate::outcome::End;
 use crate::record::Record;
 use crate::session::{Arrival, serve};
@@ -28,13 +28,16 @@ use crate::snapshot::Snapshot;
 const BACKLOG: i32 = 4096;
 /// Pause of an accept loop that has no descriptor or memory for another connection.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(50);
+/// How often the gateway looks after the machine's addresses and its own log.
+const LOOK_EVERY: Duration = Duration::from_secs(10);
 /// Descriptors of a session: the client's socket and the target's.
 const DESCRIPTORS_PER_SESSION: usize = 2;
 
-/// Where the gateway's files are, for a reload.
+/// Where the gateway's files are, for a reload, and its log.
 pub(crate) struct Sources {
     pub(crate) config: PathBuf,
     pub(crate) registry: Registry,
+    pub(crate) log: Log,
 }
 
 /// A listener whose socket is open.
@@ -73,7 +76,7 @@ pub(crate) async fn run(
     gateway: Arc<Gateway>,
     listening: Vec<Listening>,
     descriptors: usize,
-    sources: Sources,
+    sources: &Sources,
 ) -> io::Result<()> {
     let mut reload = signal(SignalKind::hangup())?;
     let mut stop = [signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?];
@@ -84,18 +87,20 @@ pub(crate) async fn run(
         tokio::spawn(accept_all(gateway.clone(), listening, descriptors));
     }
     let mut flush = interval(gateway.snapshot.load().settings.audit.refusals_every);
+    let mut look = interval(LOOK_EVERY);
     flush.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let [terminate, interrupt] = &mut stop;
     loop {
         tokio::select! {
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
-            _ = reload.recv() => {
-                let gateway = gateway.clone();
-                gateway.learn_own_addresses(&own);
-                reload_files(&gateway, &sources);
-            }
+            _ = reload.recv() => reload_files(&gateway, sources),
             _ = flush.tick() => gateway.refusals.flush(&gateway.audit),
+            _ = look.tick() => {
+                gateway.learn_own_addresses(&own);
+                sources.log.tell_of_losses();
+            }
         }
     }
     info!(sessions = gateway.admission.open(), "stopping");
@@ -107,6 +112,10 @@ pub(crate) async fn run(
 fn reload_files(gateway: &Gateway, sources: &Sources) {
     let before = gateway.snapshot.load_full();
     match Snapshot::load(&sources.config, &sources.registry, Some(&before)) {
+        // The policy was checked against the listeners' new names, and the sockets have the old ones.
+        Ok(checked) if checked.snapshot.listeners != before.listeners => {
+            error!("nothing was reloaded: `listeners` has changed, which takes a restart");
+        }
         Ok(checked) => {
             for warning in checked.warnings.iter() {
                 warn!("{warning}");
@@ -123,7 +132,6 @@ fn reload_files(gateway: &Gateway, sources: &Sources) {
 fn warn_of_restart(before: &Snapshot, now: &Snapshot) {
     let (old, new) = (&before.settings, &now.settings);
     let unchanged = [
-        ("listeners", before.listeners == now.listeners),
         ("audit.file", old.audit.file == new.audit.file),
         ("audit.refusals-every", old.audit.refusals_every == new.audit.refusals_every),
         ("log", old.log == new.log),
@@ -138,7 +146,9 @@ async fn accept_all(gateway: Arc<Gateway>, listening: Listening, descriptors: us
         match listening.socket.accept().await {
             Ok((socket, client)) => admit(&gateway, &listening, (socket, client), descriptors),
             Err(error) if is_exhausted(&error) => {
-                warn_exhausted(&error);
+                if gateway.throttle.allow("exhausted") {
+                    warn!(%error, "no resources to accept connections; raise the descriptor limit or lower `max-sessions`");
+                }
                 sleep(EXHAUSTED_PAUSE).await;
             }
             // The connection was gone before it was taken, or the network told of an error on it.
@@ -177,8 +187,8 @@ fn admit(
                 return;
             }
             Err(full) => {
-                if full == Full::Total {
-                    warn_full(limits.total);
+                if full == Full::Total && gateway.throttle.allow("full") {
+                    warn!(limit = limits.total, "all sessions are taken; new clients are refused");
                 }
                 End::Full(full)
             }
@@ -191,25 +201,4 @@ fn admit(
 fn is_exhausted(error: &io::Error) -> bool {
     let errno = error.raw_os_error().map(Errno::from_raw_os_error);
     matches!(errno, Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM))
-}
-
-fn warn_exhausted(error: &io::Error) {
-    static LAST: AtomicU64 = AtomicU64::new(0);
-    if seldom(&LAST) {
-        warn!(%error, "no resources to accept connections; raise the descriptor limit or lower `max-sessions`");
-    }
-}
-
-fn warn_full(limit: usize) {
-    static LAST: AtomicU64 = AtomicU64::new(0);
-    if seldom(&LAST) {
-        warn!(limit, "all sessions are taken; new clients are refused");
-    }
-}
-
-/// True at most once in ten seconds.
-fn seldom(last: &AtomicU64) -> bool {
-    let now = u64::try_from(jiff::Timestamp::now().as_second()).unwrap_or_default();
-    let before = last.load(Ordering::Relaxed);
-    now >= before + 10 && last.compare_exchange(before, now, Ordering::Relaxed, Ordering::Relaxed).is_ok()
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use socks_auth::{Authenticator, BuildContext, Registry};
-use socks_config::{Document, Finding, Findings};
+use socks_config::{Document, Finding, Findings, Severity};
 use socks_policy::{Context, Loaded, Ruleset};
 
 use crate::config::{AuthEntry, Config, Listener, PolicyFile, Settings};
@@ -50,8 +50,7 @@ impl Snapshot {
             .collect();
         let generation = previous.map_or(0, |snapshot| snapshot.ruleset.generation()) + 1;
         let ruleset = config.policy.as_ref().and_then(|policy| load_policy(policy, &config, &mut findings));
-        let resolver = Resolver::from_system().map_err(|error| Finding::unplaced(error.to_string()));
-        let resolver = findings.note(resolver);
+        let resolver = resolver(&mut findings);
         findings.sort();
         match (ruleset, resolver) {
             (Some(ruleset), Some(resolver)) if !findings.has_mistakes() => Ok(Checked {
@@ -72,6 +71,15 @@ impl Snapshot {
     pub(crate) fn authenticator(&self, name: &str) -> Option<&Arc<dyn Authenticator>> {
         self.authenticators.iter().find(|(own, _)| &**own == name).map(|(_, authenticator)| authenticator)
     }
+}
+
+fn resolver(findings: &mut Findings) -> Option<Resolver> {
+    let (resolver, warning) =
+        findings.note(Resolver::from_system().map_err(|error| Finding::unplaced(error.to_string())))?;
+    if let Some(text) = warning {
+        findings.push(Finding { severity: Severity::Warning, ..Finding::unplaced(text) });
+    }
+    Some(resolver)
 }
 
 fn build(

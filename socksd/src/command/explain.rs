@@ -100,7 +100,8 @@ impl Explain {
         let identity = self.identity().map_err(|text| fail(Exit::Usage, text))?;
         let listener = self.listener(&snapshot)?;
         let listening: Vec<SocketAddr> = snapshot.listeners.iter().map(|listener| listener.address).collect();
-        let own = own_addresses(&listening);
+        let own = own_addresses(&listening)
+            .map_err(|error| fail(Exit::System, format_args!("addresses of this machine: {error}")))?;
         let query = |address| Query {
             listener: &listener,
             client: SocketAddr::new(self.from, 0),

@@ -12,6 +12,7 @@ use tracing::{error, info, warn};
 
 use crate::audit::Audit;
 use crate::gateway::Gateway;
+use crate::log::Log;
 use crate::server::{self, Listening, Sources};
 use crate::snapshot::{Checked, Snapshot};
 
@@ -19,6 +20,10 @@ use super::{ConfigArgument, Exit, fail, load};
 
 /// One pipe is worth having for each so many descriptors.
 const DESCRIPTORS_PER_PIPE: usize = 16;
+/// One address more may be tried for each so many descriptors.
+const DESCRIPTORS_PER_RACE: usize = 64;
+/// The most addresses that are tried beside the first ones of all targets.
+const MOST_RACING: usize = 1024;
 /// Time for password hashes that are still running when the gateway stops.
 const LAST_TASKS: Duration = Duration::from_secs(2);
 
@@ -30,9 +35,9 @@ pub(super) fn run(config: PathBuf, registry: Registry) -> Result<Exit, Exit> {
     let Checked { snapshot, .. } = load(&arguments, &registry)?;
     let audit = open_audit(&snapshot)?;
     let listening = open_listeners(&snapshot)?;
-    let log = crate::log::start(&snapshot.settings.log);
+    let log = Log::start(&snapshot.settings.log);
     log_panics();
-    let (relay, descriptors) = share_descriptors(raise_descriptors());
+    let Shares { relay, racing, sessions: descriptors } = Shares::of(raise_descriptors());
     let sessions = server::session_limits(&snapshot.settings.limits, descriptors).total;
     info!(sessions, rules = snapshot.ruleset.rule_count(), "starting");
     if sessions == 0 {
@@ -43,16 +48,17 @@ pub(super) fn run(config: PathBuf, registry: Registry) -> Result<Exit, Exit> {
     } else if sessions < snapshot.settings.limits.max_sessions {
         info!(sessions, "fewer sessions than `max-sessions`: the limit of open files allows no more");
     }
-    let gateway = Arc::new(Gateway::new(snapshot, audit, &relay));
-    let sources = Sources { config: arguments.config, registry };
+    let gateway = Arc::new(Gateway::new(snapshot, audit, &relay, racing));
+    let sources = Sources { config: arguments.config, registry, log };
     drop(guard);
-    let served = runtime.block_on(server::run(gateway.clone(), listening, descriptors, sources));
+    let served = runtime.block_on(server::run(gateway.clone(), listening, descriptors, &sources));
     // Each session that is dropped here writes its end record.
     runtime.shutdown_timeout(LAST_TASKS);
     gateway.refusals.flush(&gateway.audit);
     gateway.audit.close();
     info!("stopped");
-    drop(log);
+    sources.log.tell_of_losses();
+    drop(sources);
     served.map(|()| Exit::Done).map_err(|error| fail(Exit::System, format_args!("signals: {error}")))
 }
 
@@ -79,12 +85,22 @@ fn open_listeners(snapshot: &Snapshot) -> Result<Vec<Listening>, Exit> {
     Ok(listening)
 }
 
-/// Divides the descriptors between the relay's pipes and the sessions: a small limit means few pipes.
-fn share_descriptors(all: usize) -> (RelayerOptions, usize) {
-    let mut relay = RelayerOptions::default();
-    relay.pipes = relay.pipes.min(all / DESCRIPTORS_PER_PIPE);
-    let rest = all.saturating_sub(relay.descriptors());
-    (relay, rest)
+/// What the descriptors are for: a small limit means few pipes and few races.
+struct Shares {
+    relay: RelayerOptions,
+    /// Addresses that are tried beside the first one of a target, in all.
+    racing: usize,
+    sessions: usize,
+}
+
+impl Shares {
+    fn of(all: usize) -> Self {
+        let mut relay = RelayerOptions::default();
+        relay.pipes = relay.pipes.min(all / DESCRIPTORS_PER_PIPE);
+        let racing = (all / DESCRIPTORS_PER_RACE).min(MOST_RACING);
+        let sessions = all.saturating_sub(relay.descriptors() + racing);
+        Self { relay, racing, sessions }
+    }
 }
 
 /// Raises the limit of open files as far as the system lets us, and tells how far that is.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::BytesMut;
 use socks_auth::{AuthSession, Authenticator, ClientInfo};
 use socks_core::wire::{DecodeError, Encode, Greeting, Method, MethodChoice};
-use socks_core::{ClientIo, ClientStream, Identity, Levels, ReceiveError};
+use socks_core::{ClientIo, ClientStream, Identity, Level, Levels, ReceiveError};
 use socks_policy::Decision;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
@@ -98,7 +98,10 @@ impl Accepted {
         let level = authenticated.level();
         let mut identity = authenticated.identity.by(name.clone());
         identity.level = level;
-        if !levels(session, &identity).allow(level) {
+        let levels = levels(session, &identity);
+        // Where the policy says nothing, a method that can protect must.
+        let bare = level == Level::None && authenticator.protects() && levels == Levels::Unrestricted;
+        if bare || !levels.allow(level) {
             return Err(Ended::with_octets(self.io, &[], End::LevelNotAllowed));
         }
         session.record.identity = Some(Arc::new(identity));

@@ -37,7 +37,7 @@ impl Permitted {
         };
         let most = permits.iter().filter_map(|permit| permit.terms().connect_timeout).min();
         let most = most.unwrap_or(session.snapshot.settings.limits.connect_timeout);
-        match dial(permits, most).await {
+        match dial(permits, most, &session.gateway.racing).await {
             Ok(dialled) => {
                 session.rule_ticket =
                     tickets.into_iter().find(|ticket| ticket.rule() == &**dialled.permit.rule());

@@ -76,7 +76,7 @@ impl Bench {
         let loaded = Snapshot::load(&folder.path().join("socksd.yaml"), &registry, None);
         let snapshot = loaded.unwrap_or_else(|findings| panic!("{findings}")).snapshot;
         let audit = Audit::open(&folder.path().join("audit.jsonl")).unwrap();
-        let gateway = Arc::new(Gateway::new(snapshot, audit, &RelayerOptions::default()));
+        let gateway = Arc::new(Gateway::new(snapshot, audit, &RelayerOptions::default(), 4));
         Self { gateway, listener: TcpListener::bind("127.0.0.1:0").await.unwrap(), folder }
     }
 
