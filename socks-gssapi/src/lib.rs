@@ -8,6 +8,7 @@
 mod acceptor;
 mod authenticator;
 pub mod cfx;
+mod checkup;
 mod der;
 mod diagnosis;
 mod established;
@@ -28,6 +29,7 @@ mod sys;
 
 pub use acceptor::{AcceptError, Accepted, Acceptor, Pending};
 pub use authenticator::Gssapi;
+pub use checkup::{CentreAnswer, EnctypeInfo, Strength, clock_answer, clock_request};
 pub use diagnosis::{Cause, Diagnosis, Fault};
 pub use established::Established;
 pub use factory::{EngineOption, GssapiFactory, Options};

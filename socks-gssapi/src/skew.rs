@@ -64,7 +64,7 @@ impl<'a> Encrypted<'a> {
 }
 
 /// A `KerberosTime` (RFC 4120 section 5.2.3): always in UTC, always in whole seconds.
-fn parse_time(text: &str) -> Option<Timestamp> {
+pub(crate) fn parse_time(text: &str) -> Option<Timestamp> {
     let time = DateTime::strptime("%Y%m%d%H%M%SZ", text).ok()?;
     TimeZone::UTC.to_timestamp(time).ok()
 }

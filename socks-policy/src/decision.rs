@@ -85,6 +85,20 @@ pub struct Terms {
     pub sessions: Option<u32>,
     /// Where connections come from.
     pub egress: Egress,
+    /// What becomes of a session whose proof of identity ends.
+    pub ticket_end: TicketEnd,
+}
+
+/// What becomes of a session whose proof of identity (a ticket, an account) ends while it is open.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum TicketEnd {
+    /// It goes on; the record tells.
+    #[default]
+    Keep,
+    /// It may finish what flows, and ends as soon as nothing does.
+    Drain,
+    /// It ends at once.
+    Close,
 }
 
 /// The gateway's own addresses that a rule's connections come from; `None`: the kernel chooses.

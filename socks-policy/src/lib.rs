@@ -60,7 +60,7 @@ mod trial;
 mod view;
 
 pub use clients::{Door, Doors};
-pub use decision::{Decision, Denial, DenyReason, Egress, Permit, Terms};
+pub use decision::{Decision, Denial, DenyReason, Egress, Permit, Terms, TicketEnd};
 pub use explain::{Considered, Explanation, Outcome, Verdict};
 pub use load::{Context, Loaded};
 pub use query::{ExpectedPeer, Fact, Operation, OperationKind, Query};

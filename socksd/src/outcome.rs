@@ -284,6 +284,7 @@ fn relay_cause(end: &RelayEnd) -> &'static str {
     match end {
         RelayEnd::Closed => "closed",
         RelayEnd::Idle => "idle-timeout",
+        RelayEnd::Cutoff => "ticket-expired",
         RelayEnd::ClientFailed(_) => "client-failed",
         RelayEnd::TargetFailed(_) => "target-failed",
         RelayEnd::CutFrame => "cut-frame",

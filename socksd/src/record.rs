@@ -136,11 +136,12 @@ impl Record {
     fn line(&self, end: &End) -> Line<'_> {
         let identity = self.identity.as_deref();
         let claimed = end.claimed();
+        let time = Timestamp::now();
         Line {
             v: VERSION,
             event: "session",
             session: self.id.to_string(),
-            time: Timestamp::now(),
+            time,
             started: self.started,
             listener: &self.listener,
             client: self.client,
@@ -151,6 +152,7 @@ impl Record {
             attributes: identity.map(|identity| &identity.attributes).filter(|map| !map.is_empty()),
             protection: identity.map(|identity| identity.level.as_str()),
             valid_until: identity.and_then(|identity| identity.valid_until),
+            expired: self.bound.is_some() && identity.is_some_and(|identity| identity.has_expired(time)),
             command: self.command.map(command_word),
             target: self.target.as_deref(),
             dialled: self.dialled,
@@ -231,6 +233,8 @@ struct Line<'a> {
     protection: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     valid_until: Option<Timestamp>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    expired: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     command: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -11,7 +11,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use super::meter::Way;
 use super::path::{Duplex, Fault, Path};
 use super::socket::Socket;
-use super::{RelayEnd, Terms};
+use super::{Cutoff, RelayEnd, Terms};
 
 /// Stands for "never" where an idle timeout is longer than the clock can count.
 const THIRTY_YEARS: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
@@ -186,10 +186,17 @@ impl<'a, D: Duplex> Tunnel<'a, D> {
         }
     }
 
+    /// When the tunnel is no longer wanted if nothing moves until then.
+    fn cutoff(&self) -> Option<Instant> {
+        let Cutoff { at, quiet } = **self.terms.cutoff.as_ref()?;
+        if quiet.is_zero() { Some(at) } else { at.max(self.last).checked_add(quiet) }
+    }
+
     /// When to give up if nothing moves until then.
     fn deadline(&self) -> Instant {
         let idle = self.last.checked_add(self.terms.idle_timeout);
         let idle = idle.unwrap_or_else(|| self.last + THIRTY_YEARS);
+        let idle = self.cutoff().map_or(idle, |cutoff| idle.min(cutoff));
         match &self.failed {
             None => idle,
             Some(failed) => idle.min(self.last.max(failed.since) + self.reset_grace),
@@ -199,6 +206,10 @@ impl<'a, D: Duplex> Tunnel<'a, D> {
     /// Gives up when the deadline has passed; the timer is set anew only when it fires, not for each octet.
     fn poll_alarm(&mut self, mut alarm: Pin<&mut Sleep>, cx: &mut Context<'_>) -> Poll<RelayEnd> {
         loop {
+            // A tunnel that moves all the time may leave its timer no turn.
+            if self.cutoff().is_some_and(|cutoff| Instant::now() >= cutoff) {
+                return Poll::Ready(RelayEnd::Cutoff);
+            }
             let deadline = self.deadline();
             if deadline < alarm.deadline() {
                 alarm.as_mut().reset(deadline);

@@ -32,6 +32,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 
 use self::buffer::BufferPool;
 use self::drive::drive;
@@ -82,12 +83,23 @@ pub struct Terms {
     pub meter: Arc<dyn Meter>,
     /// Where delivered octets are counted.
     pub progress: Arc<Progress>,
+    /// When the tunnel has to end, moving or not; in a box because most tunnels have no such time.
+    pub cutoff: Option<Box<Cutoff>>,
+}
+
+/// A time after which a tunnel is no longer wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cutoff {
+    /// The time.
+    pub at: Instant,
+    /// How long no octet may be delivered from then on; zero: the tunnel ends at that time, whatever it carries.
+    pub quiet: Duration,
 }
 
 impl Terms {
     /// Terms with an idle timeout and nothing else: unlimited, counted from zero.
     pub fn new(idle_timeout: Duration) -> Self {
-        Self { idle_timeout, meter: Arc::new(Unlimited), progress: Arc::default() }
+        Self { idle_timeout, meter: Arc::new(Unlimited), progress: Arc::default(), cutoff: None }
     }
 }
 
@@ -99,6 +111,8 @@ pub enum RelayEnd {
     Closed,
     /// No octet was delivered for the idle timeout; both sides were reset.
     Idle,
+    /// Its [`Cutoff`] has come; both sides were reset.
+    Cutoff,
     /// The client's socket failed (a reset, mostly); the target was reset too.
     ClientFailed(io::Error),
     /// The target's socket failed; the client was reset too.

@@ -12,7 +12,7 @@ use super::read::Reader;
 use crate::decision::Grant;
 use crate::rule::{Action, Commands, Rule};
 use crate::trial::REASONS;
-use crate::{Egress, Terms};
+use crate::{Egress, Terms, TicketEnd};
 
 /// The most characters of a rule's name: it stands in every record.
 const MAX_NAME: usize = 100;
@@ -64,7 +64,7 @@ impl<'a> Reader<'a> {
     /// The keys that only a permit rule can have.
     fn permit_keys(&mut self, fields: &mut Fields<'a>, rule: &mut Rule) -> Terms {
         if !rule.permits() {
-            for key in ["special-use", "expires", "limits", "egress"] {
+            for key in ["special-use", "expires", "limits", "egress", "ticket-end"] {
                 if let (Some(_), Some(node)) = (fields.take(key), fields.key(key)) {
                     let message = format!("key `{key}` is for permit rules: a deny rule always denies");
                     self.findings.mistake(&node.place, message);
@@ -82,6 +82,10 @@ impl<'a> Reader<'a> {
         let mut terms = self.take(fields, "limits").map(|node| self.limits(node)).unwrap_or_default();
         if let Some(node) = self.take(fields, "egress") {
             terms.egress = self.egress(node);
+        }
+        if let Some(node) = self.take(fields, "ticket-end") {
+            let ends = [("keep", TicketEnd::Keep), ("drain", TicketEnd::Drain), ("close", TicketEnd::Close)];
+            terms.ticket_end = self.findings.note(element::one_of(node, &ends)).unwrap_or_default();
         }
         terms
     }

@@ -1,5 +1,6 @@
 //! The command line.
 
+mod doctor;
 mod explain;
 mod policy;
 mod run;
@@ -30,6 +31,8 @@ enum Command {
     Run(ConfigArgument),
     /// Read and check all files, open nothing, and show every mistake and warning
     Check(ConfigArgument),
+    /// Check what Kerberos needs here: keytab, names, clock, replay cache; each finding with its remedy
+    Doctor(doctor::Doctor),
     /// Test and explain the policy
     #[command(subcommand)]
     Policy(PolicyCommand),
@@ -83,6 +86,7 @@ impl Arguments {
         let done = match self.command {
             Command::Run(arguments) => run::run(arguments.config, registry),
             Command::Check(arguments) => check(&arguments, &registry),
+            Command::Doctor(doctor) => doctor.run(),
             Command::Policy(PolicyCommand::Test(arguments)) => policy::test(&arguments, &registry),
             Command::Policy(PolicyCommand::Explain(explain)) => explain.run(&registry),
             Command::User(command) => command.run(),

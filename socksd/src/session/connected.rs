@@ -3,9 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use socks_core::ClientStream;
-use socks_core::relay::{Terms, Unlimited};
+use socks_core::relay::{Cutoff, Terms, Unlimited};
+use socks_policy::TicketEnd;
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 
 use crate::admission::{RuleTicket, Ticket};
 use crate::gateway::Gateway;
@@ -14,17 +17,39 @@ use crate::record::Record;
 
 use super::Session;
 
+/// How long nothing may move in a tunnel that outlives its ticket and is to be drained.
+const DRAIN_QUIET: Duration = Duration::from_secs(30);
+
 /// A client that was told that its connection is open.
 pub(super) struct Connected {
     client: ClientStream,
     target: TcpStream,
     idle_timeout: Duration,
+    cutoff: Option<Box<Cutoff>>,
 }
 
 impl Connected {
     pub(super) fn new(client: ClientStream, target: TcpStream, idle_timeout: Duration) -> Self {
-        Self { client, target, idle_timeout }
+        Self { client, target, idle_timeout, cutoff: None }
     }
+
+    /// Ends the tunnel as the rule says when the proof of identity does.
+    pub(super) fn until(mut self, valid_until: Option<Timestamp>, ticket_end: TicketEnd) -> Self {
+        self.cutoff = valid_until.and_then(|end| cutoff(end, ticket_end, Timestamp::now())).map(Box::new);
+        self
+    }
+}
+
+/// When a tunnel ends whose client's proof ends at `end`; `None`: the rule lets it go on.
+fn cutoff(end: Timestamp, ticket_end: TicketEnd, now: Timestamp) -> Option<Cutoff> {
+    let quiet = match ticket_end {
+        TicketEnd::Keep => return None,
+        TicketEnd::Drain => DRAIN_QUIET,
+        TicketEnd::Close => Duration::ZERO,
+    };
+    let left = Duration::try_from(end.duration_since(now)).unwrap_or_default();
+    // An end that the clock cannot count to never comes.
+    Instant::now().checked_add(left).map(|at| Cutoff { at, quiet })
 }
 
 /// An open tunnel and what it holds: little, because most tunnels idle most of the time.
@@ -48,9 +73,9 @@ impl Tunnel {
     }
 
     pub(super) async fn run(mut self) {
-        let Connected { client, target, idle_timeout } = self.connected;
-        let terms =
-            Terms { idle_timeout, meter: Arc::new(Unlimited), progress: self.record.progress.clone() };
+        let Connected { client, target, idle_timeout, cutoff } = self.connected;
+        let progress = self.record.progress.clone();
+        let terms = Terms { idle_timeout, meter: Arc::new(Unlimited), progress, cutoff };
         let end = self.gateway.relayer.run(client, target, terms).await;
         self.record.finish(&End::Relayed(end));
     }

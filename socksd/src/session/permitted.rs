@@ -92,5 +92,6 @@ async fn reply(
         return Err(Ended::silently(End::Reply(error)));
     }
     let idle_timeout = permit.terms().idle_timeout.unwrap_or(session.snapshot.settings.limits.idle_timeout);
-    Ok(Connected::new(stream, socket, idle_timeout))
+    let valid_until = record.identity.as_ref().and_then(|identity| identity.valid_until);
+    Ok(Connected::new(stream, socket, idle_timeout).until(valid_until, permit.terms().ticket_end))
 }

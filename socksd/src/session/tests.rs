@@ -3,12 +3,15 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
+use jiff::Timestamp;
 use serde_json::Value;
 use socks_auth::{
     AuthError, AuthSession, Authenticated, Authenticator, AuthenticatorFactory, BuildContext, BuildError,
     NoOptions, Registry, async_trait,
 };
+use socks_core::Identity;
 use socks_core::relay::RelayerOptions;
 use socks_core::wire::Method;
 use tempfile::TempDir;
@@ -48,6 +51,34 @@ impl Authenticator for Faulty {
     }
 }
 
+/// A method whose proofs last for a moment.
+struct Brief;
+
+impl AuthenticatorFactory for Brief {
+    type Options = NoOptions;
+
+    fn kind(&self) -> &'static str {
+        "brief"
+    }
+
+    fn build(&self, _: NoOptions, _: &BuildContext) -> Result<Arc<dyn Authenticator>, BuildError> {
+        Ok(Arc::new(Self))
+    }
+}
+
+#[async_trait]
+impl Authenticator for Brief {
+    fn method(&self) -> Method {
+        Method(0x82)
+    }
+
+    async fn authenticate(&self, _: &mut AuthSession<'_>) -> Result<Authenticated, AuthError> {
+        let mut identity = Identity::user("bob");
+        identity.valid_until = Some(Timestamp::now() + Duration::from_millis(300));
+        Ok(Authenticated::new(identity))
+    }
+}
+
 /// A gateway within the test, without a listener of its own.
 struct Bench {
     gateway: Arc<Gateway>,
@@ -57,22 +88,30 @@ struct Bench {
 
 impl Bench {
     async fn new(limits: &str) -> Self {
+        Self::with(limits, "keep").await
+    }
+
+    async fn with(limits: &str, ticket_end: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
         write(
             "socksd.yaml",
             &format!(
-                "listeners: [{{ address: '127.0.0.1:0' }}]\nauth: [{{ kind: none }}, {{ kind: faulty }}]\n\
+                "listeners: [{{ address: '127.0.0.1:0' }}]\nauth: [{{ kind: none }}, {{ kind: faulty }}, {{ kind: brief }}]\n\
                  policy: policy.yaml\nlimits: {{ {limits} }}\n"
             ),
         );
         write(
             "policy.yaml",
-            "version: 1\nclients: [{ methods: [none, faulty] }]\n\
-             rules: [{ name: all, action: permit, special-use: permit, limits: { sessions: 1 } }]\n",
+            &format!(
+                "version: 1\nclients: [{{ methods: [none, faulty, brief] }}]\n\
+                 rules: [{{ name: all, action: permit, special-use: permit, limits: {{ sessions: 1 }}, \
+                 ticket-end: {ticket_end} }}]\n"
+            ),
         );
         let mut registry = Registry::shipped();
         registry.register(Faulty).unwrap();
+        registry.register(Brief).unwrap();
         let loaded = Snapshot::load(&folder.path().join("socksd.yaml"), &registry, None);
         let snapshot = loaded.unwrap_or_else(|findings| panic!("{findings}")).snapshot;
         let audit = Audit::open(&folder.path().join("audit.jsonl")).unwrap();
@@ -97,14 +136,19 @@ impl Bench {
         (client.unwrap(), tokio::spawn(serve(arrival)))
     }
 
-    /// The causes of all end records, in order, with those that were only counted.
-    fn causes(self) -> Vec<String> {
+    /// All records, in order.
+    fn records(self) -> Vec<Value> {
         self.gateway.refusals.flush(&self.gateway.audit);
         self.gateway.audit.close();
         let path: PathBuf = self.folder.path().join("audit.jsonl");
         let text = std::fs::read_to_string(path).unwrap();
-        let records = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
-        records
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    /// The causes of all end records, in order, with those that were only counted.
+    fn causes(self) -> Vec<String> {
+        self.records()
+            .into_iter()
             .flat_map(|record| match record["cause"].as_str() {
                 Some(cause) => vec![cause.to_owned()],
                 None => record["causes"].as_object().unwrap().keys().cloned().collect(),
@@ -121,7 +165,11 @@ async fn say(client: &mut TcpStream, octets: &[u8], answer: &[u8]) {
 }
 
 async fn open_tunnel(client: &mut TcpStream, target: SocketAddr) -> u8 {
-    say(client, &[5, 1, 0], &[5, 0]).await;
+    open_tunnel_by(0, client, target).await
+}
+
+async fn open_tunnel_by(method: u8, client: &mut TcpStream, target: SocketAddr) -> u8 {
+    say(client, &[5, 1, method], &[5, method]).await;
     let [high, low] = target.port().to_be_bytes();
     client.write_all(&[5, 1, 0, 1, 127, 0, 0, 1, high, low]).await.unwrap();
     let mut reply = [0; 10];
@@ -190,4 +238,33 @@ async fn a_rule_with_a_limit_refuses_one_session_more_and_takes_it_after_an_end(
     assert_eq!(open_tunnel(&mut third, address).await, 5);
     let causes = bench.causes();
     assert_eq!((&*causes[0], &*causes[2]), ("too-many-sessions-of-rule", "connection-refused"), "{causes:?}");
+}
+
+#[tokio::test]
+async fn a_rule_that_closes_at_the_end_of_the_ticket_does() {
+    let bench = Bench::with("", "close").await;
+    let target = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (mut client, task) = bench.client().await;
+    assert_eq!(open_tunnel_by(0x82, &mut client, target.local_addr().unwrap()).await, 0);
+    let heard = client.read(&mut [0]).await;
+    assert_eq!(heard.unwrap_err().kind(), std::io::ErrorKind::ConnectionReset);
+    task.await.unwrap();
+    assert_eq!(bench.causes(), ["ticket-expired"]);
+}
+
+#[tokio::test]
+async fn a_tunnel_that_outlives_its_ticket_is_marked_where_the_rule_lets_it() {
+    for ticket_end in ["keep", "drain"] {
+        let bench = Bench::with("", ticket_end).await;
+        let target = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (mut client, task) = bench.client().await;
+        assert_eq!(open_tunnel_by(0x82, &mut client, target.local_addr().unwrap()).await, 0);
+        // The proof is over when this is; nothing else depends on the time.
+        tokio::time::sleep(Duration::from_millis(320)).await;
+        drop((client, target));
+        task.await.unwrap();
+        let [record] = bench.records().try_into().unwrap();
+        assert_eq!((&record["verdict"], &record["expired"]), (&"permit".into(), &true.into()), "{record}");
+        assert_ne!(record["cause"], "ticket-expired");
+    }
 }

@@ -113,6 +113,41 @@ async fn octets_either_way_put_the_idle_timeout_off() {
 }
 
 #[tokio::test]
+async fn a_cutoff_without_quiet_resets_a_tunnel_that_moves_all_the_time() {
+    let mut setup = Setup::default();
+    let at = Instant::now() + Duration::from_millis(30);
+    setup.terms.cutoff = Some(Box::new(Cutoff { at, quiet: Duration::ZERO }));
+    let Tunnel { mut client, mut target, relay, .. } = setup.start().await;
+    let octets = noise(1, MEGABYTE);
+    let mut scratch = vec![0; MEGABYTE];
+    let sending = async { while client.write_all(&octets).await.is_ok() {} };
+    let taking = async { while target.read(&mut scratch).await.is_ok_and(|read| read > 0) {} };
+    tokio::join!(sending, taking);
+    assert!(matches!(relay.await.unwrap(), RelayEnd::Cutoff));
+    assert!(Instant::now() >= at);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cutoff_with_quiet_waits_until_nothing_moves() {
+    let (finish, finished) = std::sync::mpsc::channel::<()>();
+    let clock = tokio::task::spawn_blocking(move || finished.recv());
+    let mut setup = Setup::default();
+    let quiet = HOUR / 4;
+    setup.terms.cutoff = Some(Box::new(Cutoff { at: Instant::now() + HOUR / 2, quiet }));
+    let mut tunnel = setup.start().await;
+    for way in [Way::Up, Way::Down, Way::Down, Way::Up] {
+        let (source, sink) = tunnel.ends(way);
+        say(source, sink, b"alive").await;
+        tokio::time::advance(quiet * 7 / 8).await;
+    }
+    assert!(!tunnel.relay.is_finished());
+    tokio::time::advance(quiet / 8 + Duration::from_millis(2)).await;
+    assert!(matches!(tunnel.relay.await.unwrap(), RelayEnd::Cutoff));
+    finish.send(()).unwrap();
+    clock.await.unwrap().unwrap();
+}
+
+#[tokio::test]
 async fn an_endless_idle_timeout_is_one() {
     let mut setup = Setup::default();
     setup.terms.idle_timeout = Duration::MAX;
