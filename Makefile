@@ -21,7 +21,7 @@ help: ## Lists what can be made.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
 
 need-build:
-	@command -v $(CARGO) >/dev/null || { echo "missing: cargo, Rust's own installer brings it" >&2; exit 1; }
+	@scripts/need-rust $(CARGO)
 	@$(NEED) $(BUILD_NEEDS)
 
 need-test: need-build

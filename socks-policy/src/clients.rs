@@ -129,7 +129,8 @@ impl Ruleset {
 
     /// The protection levels for a proven identity: those of the first row with its source, listener, name and
     /// method. `None`: there is no such row, and the client is refused. A row that says nothing of protection
-    /// is [`Levels::Unrestricted`].
+    /// is [`Levels::Unrestricted`], which means `none` only for methods that cannot protect: whoever knows the
+    /// method must not let one that can protect go on without.
     pub fn levels(&self, listener: &str, client: IpAddr, identity: &Identity) -> Option<Levels> {
         let client = client.to_canonical();
         let row = self.clients.iter().find(|row| row.admits(listener, client) && row.means(identity))?;

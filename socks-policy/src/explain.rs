@@ -9,6 +9,9 @@ use crate::rule::{Action, Check};
 use crate::view::View;
 use crate::{Decision, Fact, Query, Ruleset};
 
+/// The reason of a denial by `clients`, in one word.
+pub(crate) const NOT_ADMITTED: &str = "not-admitted";
+
 /// Why the ruleset decides as it does.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -21,7 +24,8 @@ pub struct Explanation {
     pub rules: Vec<Considered>,
     /// How many rules stand behind that one.
     pub not_reached: usize,
-    /// What the rules say.
+    /// What `clients` and the rules say: where `clients` does not admit the identity, a denial for the reason
+    /// `not-admitted`, whatever the rules would say.
     pub verdict: Verdict,
 }
 
@@ -55,7 +59,7 @@ pub enum Outcome {
     DoesNotMatch,
 }
 
-/// The decision, as [`Decision`], to be shown.
+/// The decision, as [`Decision`], or the denial by `clients`, to be shown.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "answer", rename_all = "kebab-case")]
 pub enum Verdict {
@@ -84,6 +88,14 @@ pub enum Verdict {
     },
 }
 
+impl Verdict {
+    /// The denial by `clients`.
+    fn not_admitted() -> Self {
+        let text = format!("{NOT_ADMITTED}: no row of `clients` lets this client in");
+        Self::Deny { rule: None, reason: NOT_ADMITTED, text }
+    }
+}
+
 impl From<&Decision> for Verdict {
     fn from(decision: &Decision) -> Self {
         match decision {
@@ -101,7 +113,8 @@ impl From<&Decision> for Verdict {
 }
 
 impl Ruleset {
-    /// Decides as [`decide`](Self::decide), and tells for each rule in order how it compares.
+    /// Decides as [`decide`](Self::decide) for a client that `clients` admits, and tells for each rule in order how
+    /// it compares. One that is not admitted is denied; the rules are compared nevertheless.
     pub fn explain(&self, query: &Query<'_>) -> Explanation {
         let view = View::new(query);
         let mut rules = Vec::new();
@@ -121,15 +134,18 @@ impl Ruleset {
                 }
             }
         }
-        Explanation {
-            admitted: self.admits(query),
-            not_reached: self.rules.len() - rules.len(),
-            rules,
-            verdict: Verdict::from(&self.decide(query)),
-        }
+        let admitted = self.admits(query);
+        let verdict = match admitted {
+            Some(false) => Verdict::not_admitted(),
+            _ => Verdict::from(&self.decide(query)),
+        };
+        Explanation { admitted, not_reached: self.rules.len() - rules.len(), rules, verdict }
     }
 
     /// Tells whether `clients` lets the identity in as it is.
+    ///
+    /// Which methods can protect is not known here: a row without `protection` admits every method at every
+    /// level, also one that could protect and does not. The gateway, which knows, refuses that one.
     pub(crate) fn admits(&self, query: &Query<'_>) -> Option<bool> {
         let identity = query.identity?;
         let levels = self.levels(query.listener, query.client.ip(), identity);

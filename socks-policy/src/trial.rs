@@ -8,7 +8,7 @@ use socks_config::{Finding, Place};
 use socks_core::Identity;
 use socks_core::wire::{Host, Target};
 
-use crate::explain::{Considered, Explanation, Outcome};
+use crate::explain::{Considered, Explanation, NOT_ADMITTED, Outcome};
 use crate::{Decision, ExpectedPeer, Fact, Operation, Query, Ruleset};
 
 /// Stands for the address of a name when a test gives none: an ordinary address of RFC 5737.
@@ -75,8 +75,6 @@ pub(crate) enum Answer {
 
 /// The reasons for which something is denied without a rule that says so.
 pub(crate) const REASONS: [&str; 4] = ["no-match", "special-use", "identity-expired", NOT_ADMITTED];
-
-const NOT_ADMITTED: &str = "not-admitted";
 
 impl Answer {
     /// The rule that answers.

@@ -121,8 +121,10 @@ fn reload_files(gateway: &Gateway, sources: &Sources) {
                 warn!("{warning}");
             }
             warn_of_restart(&before, &checked.snapshot);
-            info!(policy = checked.snapshot.ruleset.generation(), "reloaded");
+            let policy = checked.snapshot.ruleset.generation();
             gateway.snapshot.store(Arc::new(checked.snapshot));
+            // Said only now: who reads it may count on the new policy.
+            info!(policy, "reloaded");
         }
         Err(findings) => error!("nothing was reloaded:\n{findings}"),
     }

@@ -35,12 +35,15 @@ impl Rival {
     /// When it does not come up.
     pub fn danted() -> Self {
         let (folder, address) = (Folder::new(), free_address());
+        // It changes between these two; who is not root can only remain who he is.
+        let own = own_name();
+        let lowest = if process::is_root() { "nobody" } else { &own };
         let rule = "{ from: 127.0.0.0/8 to: 127.0.0.0/8 }";
         let config = folder.write(
             "danted.conf",
             &format!(
                 "errorlog: stderr\ninternal: 127.0.0.1 port = {}\nexternal: 127.0.0.1\n\
-                 clientmethod: none\nsocksmethod: none\nuser.privileged: root\nuser.unprivileged: nobody\n\
+                 clientmethod: none\nsocksmethod: none\nuser.privileged: {own}\nuser.unprivileged: {lowest}\n\
                  client pass {rule}\nsocks pass {rule}\n",
                 address.port()
             ),
@@ -86,6 +89,12 @@ impl Drop for Rival {
         // danted's mother ends its children, unless she was killed first.
         children.into_iter().filter(|&pid| process::parent(pid) == Some(1)).for_each(process::kill);
     }
+}
+
+/// The name of the user who runs this.
+fn own_name() -> String {
+    let id = command::run(Command::new(command::tool("id")).arg("-un"), DEADLINE).succeeded();
+    id.text().trim().to_owned()
 }
 
 /// A port that was free a moment ago: these servers cannot choose one themselves.

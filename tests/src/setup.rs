@@ -101,9 +101,10 @@ impl Setup {
         self
     }
 
-    /// Runs the gateway as another user, without any privilege. Only root can do that.
-    pub fn as_user(mut self, id: u32) -> Self {
-        self.user_id = Some(id);
+    /// Runs the gateway without any privilege: root starts it as this user, and everybody else, who has no
+    /// privilege to begin with, as himself.
+    pub fn unprivileged(mut self, id: u32) -> Self {
+        self.user_id = process::is_root().then_some(id);
         self
     }
 

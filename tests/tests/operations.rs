@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, prlimit};
-use tests::{Client, DEADLINE, Gateway, Setup, process, targets};
+use serde_json::Value;
+use tests::{Client, DEADLINE, Gateway, Record, Setup, process, targets};
 
 const NO_MAIL: &str = "\
 version: 1
@@ -70,6 +71,63 @@ fn a_reload_changes_what_new_sessions_may_do_and_leaves_open_ones_alone() {
     record.expect(&[("rule", "no-echo"), ("cause", "denied")]);
     assert_eq!(record.number("policy"), 2);
     open.expect_echo(b"as before");
+}
+
+#[test]
+fn a_reload_with_other_listeners_changes_nothing() {
+    let echo = targets::echo();
+    let setup = Setup::new();
+    let gateway = setup.start();
+    let config =
+        std::fs::read_to_string(gateway.folder().file("socksd.yaml")).expect("it was started with it");
+    gateway.folder().write("socksd.yaml", &config.replace("127.0.0.1:0", "127.0.0.2:0"));
+    let policy = NO_MAIL.replace("PORT", &echo.address.port().to_string());
+    gateway.folder().write("policy.yaml", &policy);
+    gateway.signal(Signal::HUP);
+    let refused =
+        |line: &str| (line.contains("nothing was reloaded") && line.contains("listeners")).then_some(());
+    assert!(gateway.log().find(DEADLINE, refused).is_some(), "{}", gateway.log().text());
+    Client::tunnel(gateway.address(), echo.address).expect_echo(b"by the policy that was there");
+    assert_eq!(gateway.session().number("policy"), 1);
+    let reloaded = gateway.log().all().iter().any(|line| line.contains(r#""reloaded""#));
+    assert!(!reloaded, "{}", gateway.log().text());
+
+    gateway.folder().write("socksd.yaml", &config);
+    gateway.signal(Signal::HUP);
+    let reloaded = |line: &str| line.contains(r#""reloaded""#).then_some(());
+    assert!(gateway.log().find(DEADLINE, reloaded).is_some(), "{}", gateway.log().text());
+    assert_eq!(greeted(gateway.address()).connect_to(echo.address).code, 0x02, "the new policy");
+}
+
+#[test]
+fn logins_that_find_the_queue_full_leave_few_warnings() {
+    let setup = Setup::new().user("alice", "right-horse-battery").auth(
+        "  - kind: password\n    options: { users: users.yaml, hashing: { threads: 1, queue: 0 }, cache: off }\n",
+    );
+    let gateway = setup.start();
+    let mut clients: Vec<_> = (0..500)
+        .map(|_| {
+            let mut client = Client::connect(gateway.address());
+            client.send(b"\x05\x01\x02\x01\x05alice\x05wrong");
+            client
+        })
+        .collect();
+    for client in &mut clients {
+        client.receive_all();
+    }
+    let stopped = gateway.stop();
+    let full: u64 = stopped.records.iter().map(failed_authenticators).sum();
+    assert!(full >= 50, "only {full} of {} logins found the queue full", clients.len());
+    let warnings = stopped.log.lines().filter(|line| line.contains("WARN")).count();
+    assert!((1..20).contains(&warnings), "{warnings} warnings of {full} logins:\n{}", stopped.log);
+}
+
+/// How many logins of this cause a record stands for.
+fn failed_authenticators(record: &Record) -> u64 {
+    match record.text("event") {
+        "refusals" => record.0.pointer("/causes/authenticator-failed").and_then(Value::as_u64).unwrap_or(0),
+        _ => u64::from(record.text("cause") == "authenticator-failed"),
+    }
 }
 
 fn greeted(gateway: SocketAddr) -> Client {

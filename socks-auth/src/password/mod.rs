@@ -2,9 +2,9 @@
 //!
 //! A name that does not exist, a wrong password, a disabled and an expired account are told apart in the record
 //! and nowhere else: the client hears one status, after the same computation. Hashes are computed by a bounded
-//! pool of threads with a bounded queue; a login that was verified a moment ago is remembered for a while, so
-//! that a browser with a hundred connections costs one hash. The method protects nothing: RFC 1929 sends
-//! the password in the clear.
+//! pool of threads with a bounded queue, of which one source holds a quarter at most; a login that was verified a
+//! moment ago is remembered for a while, so that a browser with a hundred connections costs one hash. The
+//! method protects nothing: RFC 1929 sends the password in the clear.
 
 mod cache;
 mod edit;
@@ -15,6 +15,7 @@ mod options;
 mod pool;
 mod replace;
 mod secret;
+mod share;
 mod users;
 
 use std::fmt;
@@ -38,6 +39,7 @@ pub use message::{Login, Status, VERSION};
 pub use options::{CacheOption, Hashing, Options};
 use pool::Pool;
 pub use secret::Secret;
+use share::Source;
 pub use users::{User, Users, Verdict, parse_expiry};
 
 /// Makes [`Password`] of an entry of the kind `password`.
@@ -118,8 +120,9 @@ impl Authenticator for Password {
     }
 
     async fn authenticate(&self, session: &mut AuthSession<'_>) -> Result<Authenticated, AuthError> {
+        let source = Source::from(session.client().address.ip());
         let granted = match session.receive::<Login>().await {
-            Ok(login) => self.judge(&login).await,
+            Ok(login) => self.judge(&login, source).await,
             Err(error) => Err(error),
         };
         let granted = granted.and_then(|identity| {
@@ -143,8 +146,8 @@ impl Authenticator for Password {
 
 impl Password {
     /// The identity that a login proves.
-    async fn judge(&self, login: &Login) -> Result<Identity, AuthError> {
-        let right = self.verify(login).await?;
+    async fn judge(&self, login: &Login, source: Source) -> Result<Identity, AuthError> {
+        let right = self.verify(login, source).await?;
         match self.users.verdict(login.name(), right, Timestamp::now()) {
             Verdict::Granted(user) => {
                 let mut identity = Identity::user(user.name.clone());
@@ -157,7 +160,7 @@ impl Password {
     }
 
     /// Tells whether the password fits the stored hash, or for an unknown name computes as long.
-    async fn verify(&self, login: &Login) -> Result<bool, AuthError> {
+    async fn verify(&self, login: &Login, source: Source) -> Result<bool, AuthError> {
         let hash = self.users.hash_for(login.name());
         let key = self.memory.as_ref().map(|memory| memory.cache.key(login.name(), login.password(), hash));
         if let (Some(memory), Some(key)) = (&self.memory, &key)
@@ -166,7 +169,7 @@ impl Password {
             return Ok(true);
         }
         let (hash, password) = (hash.clone(), login.password().clone());
-        let computed = self.pool.compute(move || hash.verify(password.expose())).await;
+        let computed = self.pool.compute(source, move || hash.verify(password.expose())).await;
         let right = computed.map_err(|error| AuthError::Unavailable(error.to_string().into()))?;
         if let (true, Some(memory), Some(key)) = (right, &self.memory, key) {
             memory.cache.keep(key, Instant::now(), memory.lifetime);

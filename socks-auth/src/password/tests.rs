@@ -209,27 +209,55 @@ async fn a_reload_keeps_logins_whose_accounts_stayed_as_they_were() {
     assert_eq!(refusal(&changed, "dave", "secret").await, "dave unknown user");
 }
 
+/// A login at work from that address, which ends when the sender is dropped.
+async fn busy(
+    password: &Password,
+    address: [u8; 4],
+) -> (std::sync::mpsc::Sender<()>, tokio::task::JoinHandle<()>) {
+    let (release, held) = std::sync::mpsc::channel::<()>();
+    let (started, start) = tokio::sync::oneshot::channel();
+    let pool = password.pool.clone();
+    let work = move || {
+        let _ = started.send(());
+        let _ = held.recv();
+    };
+    let source = Source::from(std::net::IpAddr::from(address));
+    let task = tokio::spawn(async move { pool.compute(source, work).await.unwrap() });
+    start.await.unwrap();
+    (release, task)
+}
+
 #[tokio::test]
 async fn a_full_queue_is_said_to_the_client() {
     let password = Folder::new().build("hashing: {threads: 1, queue: 0}", None).0;
-    let (release, held) = std::sync::mpsc::channel::<()>();
-    let (started, start) = tokio::sync::oneshot::channel();
-    let busy = tokio::spawn({
-        let pool = password.pool.clone();
-        async move {
-            let work = move || {
-                let _ = started.send(());
-                let _ = held.recv();
-            };
-            pool.compute(work).await
-        }
-    });
-    start.await.unwrap();
+    let (release, busy) = busy(&password, [127, 0, 0, 9]).await;
     let client = Client::new().sends(login("alice", "secret")).hears(b"\x01\x01");
     check(&*password, &client, End::Unavailable).await.unwrap();
-    release.send(()).unwrap();
-    busy.await.unwrap().unwrap();
+    drop(release);
+    busy.await.unwrap();
     assert!(attempt(&password, "alice", "secret").await.is_ok());
+}
+
+#[tokio::test]
+async fn one_source_cannot_keep_the_others_from_logging_in() {
+    let password = Folder::new().build("hashing: {threads: 1, queue: 3}", None).0;
+    // The address of the sessions in memory.
+    let (release, flood) = busy(&password, [192, 0, 2, 1]).await;
+    let client = Client::new().sends(login("alice", "secret")).hears(b"\x01\x01");
+    check(&*password, &client, End::Unavailable).await.unwrap();
+    let Err(AuthError::Unavailable(cause)) = attempt(&password, "alice", "secret").await else {
+        panic!("the source has one place only");
+    };
+    assert!(cause.contains("from one source"), "{cause}");
+    drop(release);
+    flood.await.unwrap();
+
+    let (release, flood) = busy(&password, [127, 0, 0, 9]).await;
+    let mut other = Box::pin(attempt(&password, "alice", "secret"));
+    tokio::select! { biased; early = &mut other => panic!("refused: {early:?}"), () = async {} => () }
+    drop(release);
+    assert!(other.await.is_ok());
+    flood.await.unwrap();
 }
 
 #[test]

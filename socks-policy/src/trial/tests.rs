@@ -58,6 +58,19 @@ fn tests_ask_the_whole_policy() {
 }
 
 #[test]
+fn a_test_of_a_row_without_protection_takes_every_level() {
+    let policy = "\
+version: 1
+clients: [{ methods: [gssapi] }]
+rules: [{ name: all, action: permit }]
+tests:
+  - { name: clear, given: { source: 10.0.0.1, identity: alice@R, destination: '192.0.2.1:80' }, expect: { permit: all } }
+  - { name: sealed, given: { source: 10.0.0.1, identity: alice@R, protection: confidentiality, destination: '192.0.2.1:80' }, expect: { permit: all } }
+";
+    assert!(ruleset(policy).run_tests().iter().all(super::TestResult::passed));
+}
+
+#[test]
 fn a_failed_test_tells_what_was_expected_what_came_and_why() {
     let test = "  - { name: lab, given: { source: 10.1.1.1, destination: 'x.example:80', resolves: [203.0.113.1, 10.66.1.1] }, expect: { permit: web } }\n";
     let results = ruleset(&format!("{POLICY}{test}")).run_tests();

@@ -279,3 +279,25 @@ rule `all` (line 4, permit) does not match: 127.0.0.1 is special-use (loopback),
 verdict: denied: rule `all` would permit, but not a special-use address (loopback)";
     assert_eq!(shown, expected);
 }
+
+#[test]
+fn an_explanation_denies_whom_the_clients_refuse() {
+    let ruleset = crate::testing::ruleset(
+        "version: 1\nclients: [{ methods: [password] }]\nrules: [{ name: all, action: permit }]\n",
+    );
+    let explanation = ruleset.explain(&Question::connect("192.0.2.1:80").query());
+    let expected = "\
+clients: no row lets this client in with this method and protection
+rule `all` (line 3, permit) matches
+verdict: denied: not-admitted: no row of `clients` lets this client in";
+    assert_eq!(explanation.to_string(), expected);
+    let json = serde_json::to_value(&explanation).unwrap();
+    assert_eq!(json["admitted"], false);
+    assert_eq!(json["verdict"]["answer"], "deny");
+    assert_eq!(json["verdict"]["reason"], "not-admitted");
+    assert_eq!(json["verdict"].get("rule"), None);
+    let by_name = ruleset.explain(&Question::connect("x.example:80").query());
+    assert_eq!(by_name.verdict, explanation.verdict);
+    let admitted = ruleset.explain(&Question::connect("192.0.2.1:80").by(user("bob")).query());
+    assert!(admitted.to_string().ends_with("verdict: permitted by rule `all` to 192.0.2.1:80"), "{admitted}");
+}
