@@ -44,11 +44,14 @@ impl Doctor {
         let entries = self.entries().map_err(|findings| fail(Exit::Config, findings))?;
         let runtime =
             Runtime::new().map_err(|error| fail(Exit::System, format_args!("no runtime: {error}")))?;
-        let resolver = {
+        let (resolver, warning) = {
             let _guard = runtime.enter();
             Resolver::from_system().map_err(|error| fail(Exit::System, format_args!("resolver: {error}")))?
         };
         let mut answer = Answer::default();
+        if let Some(text) = warning {
+            answer.about("system").warning("resolver", text, "see to /etc/resolv.conf");
+        }
         for entry in &entries {
             let mut report = answer.about(&entry.name);
             runtime.block_on(examine(entry, &resolver, &mut report));

@@ -27,7 +27,7 @@ pub(super) async fn examine(keys: &Keys, resolver: &Resolver, report: &mut Repor
         return;
     }
     let own = own_addresses(&[SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0))]);
-    let own: Vec<IpAddr> = own.iter().map(SocketAddr::ip).collect();
+    let own: Vec<IpAddr> = own.unwrap_or_default().iter().map(SocketAddr::ip).collect();
     let mut leads_here = false;
     for host in hosts.iter().take(MOST_HOSTS) {
         leads_here |= address(host, &own, resolver, report).await;
