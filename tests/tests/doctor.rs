@@ -29,9 +29,13 @@ fn doctor(folder: &Folder, environment: &Environment, config: &str) -> Finished 
 fn severities(finished: &Finished, id: &str) -> Vec<String> {
     let answer: serde_json::Value = serde_json::from_slice(&finished.stdout)
         .unwrap_or_else(|error| panic!("no JSON, {error}: {finished}"));
-    let findings = answer["findings"].as_array().expect("findings are a list");
-    let found = findings.iter().filter(|finding| finding["id"] == id);
-    found.map(|finding| finding["severity"].as_str().unwrap_or_default().to_owned()).collect()
+    let findings = answer.get("findings").and_then(serde_json::Value::as_array).expect("findings are a list");
+    let found = findings.iter().filter(|finding| text(finding, "id") == id);
+    found.map(|finding| text(finding, "severity").to_owned()).collect()
+}
+
+fn text<'a>(finding: &'a serde_json::Value, key: &str) -> &'a str {
+    finding.get(key).and_then(serde_json::Value::as_str).unwrap_or_default()
 }
 
 #[track_caller]

@@ -96,6 +96,19 @@ pub(super) fn identity(node: &Node) -> Result<Element<'_, IdentityPattern>, Find
     pattern.map(Element::Own).map_err(|error| Finding::mistake(&node.place, format!("`{text}` {error}")))
 }
 
+/// A group by the name that an authenticator gives it.
+pub(super) fn group(node: &Node) -> Result<Element<'_, IdentityPattern>, Finding> {
+    let text = node.text()?;
+    match text.strip_prefix("group:") {
+        None if !text.is_empty() => Ok(Element::Own(IdentityPattern::Group(text.into()))),
+        rest => {
+            let finding = Finding::mistake(&node.place, format!("`{text}` is no name of a group"));
+            let help = rest.map(|name| format!("here it is written `{name}`"));
+            Err(help.into_iter().fold(finding, Finding::with_help))
+        }
+    }
+}
+
 /// A port, a range of ports, or a word.
 pub(super) fn port(node: &Node) -> Result<Element<'_, PortRange>, Finding> {
     let text = node.text()?;

@@ -18,6 +18,8 @@ pub(super) struct Reader<'a> {
     pub(super) networks: Section<IpNet>,
     pub(super) hosts: Section<HostPattern>,
     pub(super) identities: Section<IdentityPattern>,
+    /// Names for groups; their sets are numbered among those of `identities`.
+    pub(super) groups: Section<IdentityPattern>,
     pub(super) ports: Section<PortRange>,
     pub(super) words: Sets<Box<str>>,
 }
@@ -65,6 +67,7 @@ impl<'a> Reader<'a> {
             networks: Section::new("networks"),
             hosts: Section::new("hosts"),
             identities: Section::new("identities"),
+            groups: Section::new("groups"),
             ports: Section::new("ports"),
             words: Sets::default(),
         }
@@ -96,7 +99,8 @@ impl<'a> Reader<'a> {
                 if let Some(method) = pattern.method() {
                     reader.check_method(node, method)?;
                 }
-                Ok(reader.identities.pool.single(pattern))
+                let named = reader.groups_named(&pattern);
+                Ok(named.unwrap_or_else(|| reader.identities.pool.single(pattern)))
             }
             Element::Word("anonymous") if !reader.identities.named.contains_key("anonymous") => {
                 Err(Finding::mistake(&node.place, "`anonymous` is nobody's identity").with_help(

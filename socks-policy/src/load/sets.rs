@@ -6,7 +6,7 @@ use socks_config::{Finding, Node};
 
 use super::element::{self, Element};
 use super::read::{Named, Reader, Section};
-use crate::pattern::{HostPattern, is_word};
+use crate::pattern::{HostPattern, IdentityPattern, is_word};
 use crate::set::Set;
 
 impl<'a> Reader<'a> {
@@ -20,8 +20,16 @@ impl<'a> Reader<'a> {
             self.set_section(hosts, |reader| &mut reader.hosts, host);
             self.check_shared_names();
         }
+        // Sets of identities may mean sets of groups.
+        if let Some(groups) = self.take(&mut fields, "groups") {
+            self.set_section(groups, |reader| &mut reader.groups, element::group);
+            for named in self.groups.named.values_mut() {
+                named.set = self.identities.pool.several(named.set.elements.clone());
+            }
+        }
         if let Some(identities) = self.take(&mut fields, "identities") {
             self.set_section(identities, |reader| &mut reader.identities, element::identity);
+            self.resolve_groups();
             self.check_methods(identities);
         }
         if let Some(ports) = self.take(&mut fields, "ports") {
@@ -66,6 +74,27 @@ impl<'a> Reader<'a> {
             }
         };
         node.items().iter().filter_map(|item| self.findings.note(element(item))).collect()
+    }
+
+    /// The set of groups that `group:NAME` means, if it is the name of one.
+    pub(super) fn groups_named(&mut self, pattern: &IdentityPattern) -> Option<Arc<Set<IdentityPattern>>> {
+        match pattern {
+            IdentityPattern::Group(name) => self.groups.refer(name),
+            _ => None,
+        }
+    }
+
+    /// Puts the members of sets of groups in the place of their names.
+    fn resolve_groups(&mut self) {
+        let mut sections = std::mem::take(&mut self.identities.named);
+        for named in sections.values_mut() {
+            let elements = named.set.elements.iter().flat_map(|pattern| match self.groups_named(pattern) {
+                Some(groups) => groups.elements.clone(),
+                None => vec![pattern.clone()],
+            });
+            named.set = Arc::new(Set { id: named.set.id, elements: elements.collect() });
+        }
+        self.identities.named = sections;
     }
 
     /// `destination` takes sets of hosts and of networks: a name must mean one of them.

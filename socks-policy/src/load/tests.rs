@@ -117,6 +117,8 @@ const MISTAKES: &[(&str, &str)] = &[
     ),
     ("action: permit, limits: { idle-timeout: 0s }", "no time at all permits nothing"),
     ("action: permit, limits: { sessions: -1 }", "expected a number of sessions, 1 or more, found `-1`"),
+    ("action: permit, ticket-end: never", "expected `keep`, `drain`, `close`, found `never`"),
+    ("action: deny, ticket-end: close", "key `ticket-end` is for permit rules: a deny rule always denies"),
     ("action: permit, limits: { session: 1 }", "unknown key `session` | did you mean `sessions`?"),
     ("action: permit, egress: [192.0.2.1, 192.0.2.2]", "a second egress address of the same family"),
     (
@@ -186,7 +188,7 @@ rules: []
         "5:25 `nobody` is no element of this set, and sets hold no other sets",
         "5:34 `2nd` is no name for a set: a letter, then letters, digits and hyphens",
         "6:19 `https` is no element of this set, and sets hold no other sets",
-        "7:3 unknown key `users` | known keys: `networks`, `hosts`, `identities`, `ports`",
+        "7:3 unknown key `users` | known keys: `networks`, `hosts`, `groups`, `identities`, `ports`",
     ];
     assert_eq!(found, expected);
 }
@@ -274,6 +276,43 @@ rules:
     ];
     assert_eq!(lines(&warnings), expected);
     assert!(!warnings.has_mistakes());
+}
+
+#[test]
+fn a_set_of_groups_stands_for_its_members_and_other_names_for_themselves() {
+    let loaded = load(
+        "\
+version: 1
+sets:
+  groups: { admins: [S-1-5-21-1-512, 'build team'], idle: [x] }
+  identities: { staff: ['group:admins', 'group:ops'] }
+clients: [{ methods: [gssapi] }]
+rules:
+  - { name: staff, action: permit, identity: staff, port: 1 }
+  - { name: admins, action: permit, identity: 'group:admins', ticket-end: drain }
+",
+    )
+    .unwrap();
+    assert_eq!(lines(&loaded.warnings), ["3:53 set `idle` is not used"]);
+    let table = [
+        ("S-1-5-21-1-512", 1, "permit staff"),
+        ("build team", 2, "permit admins"),
+        ("ops", 1, "permit staff"),
+        ("ops", 2, "no-match"),
+        ("admins", 2, "no-match"),
+    ];
+    for (group, port, expected) in table {
+        let mut identity = crate::testing::principal("alice@R");
+        identity.groups.push(group.into());
+        let question = crate::testing::Question::connect(&format!("192.0.2.1:{port}")).by(identity);
+        assert_eq!(question.ask(&loaded.ruleset), expected, "{group} to {port}");
+    }
+    let found =
+        mistakes("version: 1\nsets: { groups: { a: ['group:b'], c: [''] } }\nclients: []\nrules: []\n");
+    assert_eq!(
+        found,
+        ["2:23 `group:b` is no name of a group | here it is written `b`", "2:39 `` is no name of a group"]
+    );
 }
 
 #[test]

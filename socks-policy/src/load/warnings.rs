@@ -20,8 +20,13 @@ impl Reader<'_> {
                 self.findings.push(Finding::warning(&node.place, message).with_help(help));
             }
         }
-        let unused =
-            [unused(&self.networks), unused(&self.hosts), unused(&self.identities), unused(&self.ports)];
+        let unused = [
+            unused(&self.networks),
+            unused(&self.hosts),
+            unused(&self.groups),
+            unused(&self.identities),
+            unused(&self.ports),
+        ];
         self.findings.extend(unused.into_iter().flatten());
     }
 }
