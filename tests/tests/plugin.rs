@@ -53,18 +53,20 @@ impl Toy {
         let mut message = Sealing { range: 3..3 + octets.len(), buffer: &mut buffer };
         self.seal.seal(&mut message, Level::Confidentiality).expect("it fits");
         let frame = message.range;
-        assert!(octets.len() < 4 || !buffer[frame.clone()].windows(octets.len()).any(|part| part == octets));
-        client.stream().write_all(&buffer[frame]).expect("the gateway reads");
+        let sealed = buffer.get(frame).expect("the seal keeps within its buffer");
+        assert!(octets.len() < 4 || !sealed.windows(octets.len()).any(|part| part == octets));
+        client.stream().write_all(sealed).expect("the gateway reads");
     }
 
     fn receive(&mut self, client: &Client) -> Vec<u8> {
         let mut frame = vec![0; 2];
         client.stream().read_exact(&mut frame).expect("a frame");
         let len = self.open.frame_len(&frame).expect("a frame").expect("its length is there");
-        frame.resize(len, 0);
-        client.stream().read_exact(&mut frame[2..]).expect("the whole frame");
+        let mut rest = vec![0; len.checked_sub(frame.len()).expect("a length counts itself")];
+        client.stream().read_exact(&mut rest).expect("the whole frame");
+        frame.append(&mut rest);
         let opened = self.open.open(&mut frame).expect("a frame of the gateway's");
-        frame[opened.plaintext].to_vec()
+        frame.get(opened.plaintext).expect("the plaintext lies in its frame").to_vec()
     }
 }
 
