@@ -7,6 +7,7 @@ use socks_core::{Identity, Principal, Timestamp};
 use crate::cfx::{self, ContextKeys, Enctype, KeyOrigin, Role};
 use crate::gss::{Failure, Lucid};
 use crate::mit::{self, Ordering};
+use crate::pac::LogonSids;
 use crate::protect::Halves;
 use crate::rules::{Candidate, Engine, Rules, Unfit};
 use crate::sys::{Context, Name};
@@ -33,6 +34,10 @@ pub struct Established {
     pub indicators: Vec<Box<str>>,
     /// `KERB_VALIDATION_INFO` with the client's groups (MS-PAC section 2.5), when it is signed and complete.
     pub logon_info: Option<Vec<u8>>,
+    /// The client's own SID, by the same.
+    pub sid: Option<Box<str>>,
+    /// The SIDs of its groups, by the same.
+    pub groups: Vec<Box<str>>,
     /// Its messages' protection.
     pub halves: Halves,
 }
@@ -72,6 +77,9 @@ impl Established {
         })?;
         let name = facts.initiator.display()?;
         let client = name.parse().map_err(|_| Unfit::Name(name.into()))?;
+        let logon_info = logon_info(&facts.initiator);
+        let sids = logon_info.as_deref().map(LogonSids::read).transpose().map_err(|_| Unfit::Groups)?;
+        let (sid, groups) = sids.map_or((None, Vec::new()), |sids| (Some(sids.user), sids.groups));
         Ok(Self {
             client,
             local_name: facts.initiator.local().ok().map(String::into_boxed_str),
@@ -79,7 +87,9 @@ impl Established {
             enctype: keys.enctype,
             ticket_end: Timestamp::from_second(lucid.ends_at.into()).ok(),
             indicators: indicators(&facts.initiator),
-            logon_info: logon_info(&facts.initiator),
+            logon_info,
+            sid,
+            groups,
             halves: protect(context, &lucid, &keys, rules.engine)?,
         })
     }
@@ -88,6 +98,7 @@ impl Established {
     pub fn identity(&self) -> Identity {
         let mut identity = Identity::principal(self.client.clone());
         identity.valid_until = self.ticket_end;
+        identity.groups.clone_from(&self.groups);
         let mut attribute = |name: &str, value: &str| {
             identity.attributes.insert(name.into(), value.into());
         };
@@ -95,6 +106,10 @@ impl Established {
         attribute("enctype", &enctype_name(self.enctype));
         if let Some(local_name) = &self.local_name {
             attribute("local-name", local_name);
+        }
+        if let Some(sid) = &self.sid {
+            attribute("sid", sid);
+            attribute("groups-from", "ticket");
         }
         if !self.indicators.is_empty() {
             attribute("indicators", &self.indicators.join(","));

@@ -1,7 +1,19 @@
-//! RFC 1961 for a SOCKS5 gateway: Kerberos contexts, and the protection of everything behind them.
+//! RFC 1961 for a SOCKS5 gateway: Kerberos as an authentication method, and the protection of everything behind it.
 //!
-//! Contexts are established by MIT's library; the messages are protected by an engine of our own ([`cfx`]).
-//! This crate knows no policy.
+//! Contexts are established by MIT's library, on the server's side by an [`Acceptor`], on the client's by an
+//! [`Initiator`]; messages are protected by an engine of our own ([`cfx`]), and by the library where that does
+//! not know the encryption type. The [`negotiation`] between the two is a pair of state machines without I/O.
+//! [`Gssapi`] puts the server's parts together as an authentication method, [`GssapiFactory`] makes it from
+//! its configuration, and a [`Diagnosis`] tells an operator what has gone wrong and what to do about it.
+//!
+//! This crate knows no policy. It changes no environment, and reads only what MIT's library reads there:
+//! `KRB5_CONFIG` and what that names.
+//!
+//! ```
+//! let mut registry = socks_auth::Registry::shipped();
+//! registry.register(socks_gssapi::GssapiFactory).expect("no other method is of that kind");
+//! assert!(registry.kinds().contains(&"gssapi"));
+//! ```
 
 #![cfg_attr(test, allow(clippy::cast_possible_truncation, reason = "tests make octets of small numbers"))]
 
@@ -21,6 +33,7 @@ mod lucid;
 mod message;
 mod mit;
 pub mod negotiation;
+mod pac;
 mod pool;
 mod protect;
 mod rules;
