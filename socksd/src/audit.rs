@@ -13,6 +13,8 @@ use std::time::Duration;
 use serde::Serialize;
 use tracing::error;
 
+use crate::log::GATHER;
+
 /// Records that may wait for the disk.
 const QUEUE: usize = 65_536;
 /// Waiting records from which on no new session is taken, so that those that run still find room.
@@ -154,6 +156,10 @@ fn write_all(output: &mut Output, records: &Receiver<Vec<u8>>, state: &State) {
     let mut batch = Vec::new();
     while let Ok(first) = records.recv() {
         batch.extend_from_slice(&first);
+        // What comes within a moment goes out with one write; waking this thread for each would cost more.
+        if !state.closing.load(Ordering::Relaxed) {
+            std::thread::sleep(GATHER);
+        }
         let mut count = 1;
         while batch.len() < BATCH
             && let Ok(next) = records.try_recv()

@@ -121,7 +121,6 @@ async fn attempt(
 
 async fn connect(address: SocketAddr, permit: &Permit) -> io::Result<TcpStream> {
     let socket = if address.is_ipv6() { TcpSocket::new_v6()? } else { TcpSocket::new_v4()? };
-    socket.set_nodelay(true)?;
     SockRef::from(&socket).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE))?;
     if let Some(egress) = egress_for(address, permit)? {
         // Without this the ports of one egress address run out, whatever the targets.

@@ -55,8 +55,7 @@ impl Listening {
             socket.set_only_v6(!alone)?;
         }
         socket.set_reuse_address(true)?;
-        // Accepted sockets inherit these on Linux; it saves two calls for each connection.
-        socket.set_tcp_nodelay(true)?;
+        // Accepted sockets inherit it on Linux; it saves a call for each connection.
         socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE))?;
         socket.set_nonblocking(true)?;
         socket.bind(&listener.address.into())?;

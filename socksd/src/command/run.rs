@@ -35,7 +35,8 @@ pub(super) fn run(config: PathBuf, registry: Registry) -> Result<Exit, Exit> {
     let Checked { snapshot, .. } = load(&arguments, &registry)?;
     let audit = open_audit(&snapshot)?;
     let listening = open_listeners(&snapshot)?;
-    let log = Log::start(&snapshot.settings.log);
+    let log = Log::start(&snapshot.settings.log)
+        .map_err(|error| fail(Exit::System, format_args!("no thread for the log: {error}")))?;
     log_panics();
     let Shares { relay, racing, sessions: descriptors } = Shares::of(raise_descriptors());
     let sessions = server::session_limits(&snapshot.settings.limits, descriptors).total;
