@@ -21,7 +21,7 @@ use super::{ConfigArgument, Exit, fail, load};
 /// One pipe is worth having for each so many descriptors.
 const DESCRIPTORS_PER_PIPE: usize = 16;
 /// One address more may be tried for each so many descriptors.
-const DESCRIPTORS_PER_RACE: usize = 64;
+const DESCRIPTORS_PER_RACE: usize = 128;
 /// The most addresses that are tried beside the first ones of all targets.
 const MOST_RACING: usize = 1024;
 /// Time for password hashes that are still running when the gateway stops.
