@@ -1,4 +1,4 @@
-//! The gateway as it ships: no authentication, and username/password.
+//! The gateway as it ships: Kerberos, username/password, and no authentication.
 
 use std::process::ExitCode;
 

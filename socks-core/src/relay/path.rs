@@ -67,7 +67,7 @@ impl Quantum {
     /// Ready while something is left; else pending, with a wake-up behind the tasks that wait already.
     pub(super) fn poll_left(&self, cx: &mut Context<'_>) -> Poll<()> {
         if self.is_used_up() {
-            // Behind all that is ready: a plain wake-up would send the tunnel to another processor each time.
+            // Behind all that is ready, and behind a look at the sockets.
             let _ = std::pin::pin!(tokio::task::yield_now()).poll(cx);
             return Poll::Pending;
         }
