@@ -24,6 +24,11 @@ pub struct Identity {
     pub name: IdentityName,
     /// Names of the groups it belongs to, as `group:NAME` in the policy matches them.
     pub groups: Vec<Box<str>>,
+    /// Why the groups could not be learned; `None`: [`groups`](Self::groups) is the whole list.
+    ///
+    /// While there is a reason the list is empty, and a policy fails closed: what *denies* a group
+    /// matches, what permits one does not.
+    pub groups_missing: Option<Box<str>>,
     /// Whatever else the method wants to stand in the record: keys in kebab-case.
     pub attributes: BTreeMap<Box<str>, Box<str>>,
     /// The protection that was agreed for this session.
@@ -53,6 +58,7 @@ impl Identity {
             method: Arc::from(""),
             name,
             groups: Vec::new(),
+            groups_missing: None,
             attributes: BTreeMap::new(),
             level: Level::None,
             valid_until: None,
@@ -63,6 +69,14 @@ impl Identity {
     #[must_use]
     pub fn by(mut self, method: Arc<str>) -> Self {
         self.method = method;
+        self
+    }
+
+    /// The same identity with its groups unknown, and why (a text for the operator).
+    #[must_use]
+    pub fn without_groups(mut self, why: impl Into<Box<str>>) -> Self {
+        self.groups.clear();
+        self.groups_missing = Some(why.into());
         self
     }
 
