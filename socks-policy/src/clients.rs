@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use socks_core::{Identity, Level, Levels};
 
 use crate::Ruleset;
-use crate::pattern::IdentityPattern;
+use crate::pattern::{IdentityPattern, Meant};
 use crate::set::Condition;
 
 /// One row of `clients`; a condition that is `None` matches everything.
@@ -26,9 +26,12 @@ impl Row {
         by_source && self.listener.as_ref().is_none_or(|own| own.elements().any(|name| **name == *listener))
     }
 
-    fn means(&self, identity: &Identity) -> bool {
-        self.methods.contains(&identity.method)
-            && self.identity.as_ref().is_none_or(|own| own.elements().any(|it| it.matches(identity)))
+    fn means(&self, identity: &Identity) -> Meant {
+        match &self.identity {
+            _ if !self.methods.contains(&identity.method) => Meant::No,
+            None => Meant::Yes,
+            Some(own) => own.means(identity),
+        }
     }
 }
 
@@ -116,6 +119,34 @@ fn either(one: &Levels, other: &Levels) -> Levels {
     Levels::Only(levels)
 }
 
+/// What one and the other allow, for a client whose row is one of the two and nobody knows which.
+///
+/// A row that says nothing of protection counts as every level but `none`, and where two rows differ `none` is
+/// not left alone: that would answer `none` to whatever is asked, also to what one of the rows would give.
+fn both(one: &Levels, other: &Levels) -> Levels {
+    let common: Vec<Level> = match (one, other) {
+        (Levels::Unrestricted, Levels::Unrestricted) => return Levels::Unrestricted,
+        (Levels::Only(one), Levels::Only(other)) if one == other => one.clone(),
+        (Levels::Only(one), Levels::Only(other)) => {
+            let common: Vec<_> = one.iter().filter(|level| other.contains(level)).copied().collect();
+            if common == [Level::None] { Vec::new() } else { common }
+        }
+        (Levels::Only(own), Levels::Unrestricted) | (Levels::Unrestricted, Levels::Only(own)) => {
+            own.iter().filter(|level| **level != Level::None).copied().collect()
+        }
+    };
+    Levels::Only(common)
+}
+
+/// What `clients` says of a proven identity.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Standing {
+    /// The levels that it may go on with; `None`: no row lets it in.
+    pub(crate) levels: Option<Levels>,
+    /// Whether a row names a group, and the identity's groups could not be learned.
+    pub(crate) is_unsure: bool,
+}
+
 impl Ruleset {
     /// The authenticators on offer to a client at that address, before it is known who it is.
     ///
@@ -131,10 +162,28 @@ impl Ruleset {
     /// method. `None`: there is no such row, and the client is refused. A row that says nothing of protection
     /// is [`Levels::Unrestricted`], which means `none` only for methods that cannot protect: whoever knows the
     /// method must not let one that can protect go on without.
+    ///
+    /// A row for a group lets nobody in whose groups [could not be learned](Identity::groups_missing), and is not
+    /// passed over either: every such row before the deciding one must allow the level too.
     pub fn levels(&self, listener: &str, client: IpAddr, identity: &Identity) -> Option<Levels> {
+        self.standing(listener, client, identity).levels
+    }
+
+    /// The same, and whether groups that could not be learned had a part in it.
+    pub(crate) fn standing(&self, listener: &str, client: IpAddr, identity: &Identity) -> Standing {
         let client = client.to_canonical();
-        let row = self.clients.iter().find(|row| row.admits(listener, client) && row.means(identity))?;
-        Some(row.levels.clone())
+        let mut unsure: Vec<&Levels> = Vec::new();
+        for row in self.clients.iter().filter(|row| row.admits(listener, client)) {
+            match row.means(identity) {
+                Meant::No => {}
+                Meant::Unknown => unsure.push(&row.levels),
+                Meant::Yes => {
+                    let levels = unsure.iter().fold(row.levels.clone(), |levels, own| both(&levels, own));
+                    return Standing { levels: Some(levels), is_unsure: !unsure.is_empty() };
+                }
+            }
+        }
+        Standing { levels: None, is_unsure: !unsure.is_empty() }
     }
 }
 
@@ -200,6 +249,74 @@ rules: []
         for (client, identity, expected) in table {
             let levels = ruleset.levels("", client.parse().unwrap(), &identity);
             assert_eq!(levels, expected, "{identity} from {client}");
+        }
+    }
+    #[test]
+    fn an_unknown_group_is_let_in_only_as_every_row_that_may_decide_says() {
+        // The rows for `group:g` in order, the row for everybody, and the levels of a client of unknown groups.
+        let table: [(&[&str], Option<&str>, Option<&str>); 13] = [
+            (&["confidentiality"], Some("[confidentiality, integrity, none]"), Some("confidentiality")),
+            (&["[integrity, none]"], Some("[confidentiality, integrity, none]"), Some("integrity none")),
+            (
+                &["confidentiality", "[integrity, confidentiality]"],
+                Some("[none, confidentiality]"),
+                Some("confidentiality"),
+            ),
+            (&["confidentiality", "integrity"], Some("[confidentiality, integrity]"), Some("")),
+            (&["confidentiality"], Some("integrity"), Some("")),
+            (&["none"], Some("confidentiality"), Some("")),
+            (&["none"], Some("[none, integrity]"), Some("")),
+            (&["[none, selective]"], Some("[none, integrity]"), Some("")),
+            (&["none"], Some("none"), Some("none")),
+            (&[""], Some("[none, integrity]"), Some("integrity")),
+            (&["[none, integrity]"], Some(""), Some("integrity")),
+            (&[""], Some(""), Some("any")),
+            (&["confidentiality"], None, None),
+        ];
+        let row = |who: &str, levels: &str| {
+            let protection =
+                if levels.is_empty() { String::new() } else { format!(", protection: {levels}") };
+            format!("  - {{ methods: [gssapi]{who}{protection} }}\n")
+        };
+        for (unsure, certain, expected) in table {
+            let rows: String = unsure.iter().map(|levels| row(", identity: 'group:g'", levels)).collect();
+            let last = certain.map(|levels| row("", levels)).unwrap_or_default();
+            let ruleset = ruleset(&format!("version: 1\nclients:\n{rows}{last}rules: []\n"));
+            let identity = Identity::principal("alice@R".parse().unwrap()).by("gssapi".into());
+            let client = "10.0.0.1".parse().unwrap();
+            let unknown = ruleset.standing("", client, &identity.clone().without_groups("no answer"));
+            let words = unknown.levels.as_ref().map(|levels| match levels {
+                Levels::Unrestricted => "any".to_owned(),
+                Levels::Only(levels) => {
+                    let mut words: Vec<_> = levels.iter().map(|level| level.as_str()).collect();
+                    words.sort_unstable();
+                    words.join(" ")
+                }
+            });
+            assert_eq!(words.as_deref(), expected, "{unsure:?}, then {certain:?}");
+            assert!(unknown.is_unsure);
+            let known = ruleset.standing("", client, &identity);
+            assert!(!known.is_unsure && known.levels.is_some() == certain.is_some());
+        }
+    }
+
+    #[test]
+    fn rows_that_mean_the_identity_for_certain_ask_for_no_groups() {
+        let ruleset = ruleset(
+            "\
+version: 1
+clients:
+  - { methods: [gssapi], identity: [alice@R, 'group:g'], protection: integrity }
+  - { methods: [password], identity: 'group:g', protection: confidentiality }
+  - { methods: [gssapi], protection: none }
+rules: []
+",
+        );
+        let client = "10.0.0.1".parse().unwrap();
+        for (name, expected) in [("alice@R", vec![Level::Integrity]), ("bob@R", Vec::new())] {
+            let identity = Identity::principal(name.parse().unwrap()).by("gssapi".into());
+            let levels = ruleset.levels("", client, &identity.without_groups("no answer"));
+            assert_eq!(levels, Some(Levels::Only(expected)), "{name}");
         }
     }
 }

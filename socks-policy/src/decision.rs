@@ -129,6 +129,9 @@ impl fmt::Display for Denial {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (&self.rule, self.reason) {
             (Some(rule), DenyReason::Rule) => write!(f, "rule `{rule}` denies"),
+            (Some(rule), DenyReason::GroupsMissing) => {
+                write!(f, "rule `{rule}` denies a group, and the groups of the identity could not be learned")
+            }
             (Some(rule), DenyReason::SpecialUse(class)) => {
                 write!(f, "rule `{rule}` would permit, but not a special-use address ({class})")
             }
@@ -143,6 +146,8 @@ impl fmt::Display for Denial {
 pub enum DenyReason {
     /// A deny rule matches.
     Rule,
+    /// A deny rule names a group, and the groups of the identity could not be learned: it matches.
+    GroupsMissing,
     /// No rule matches.
     NoMatch,
     /// No rule matches but one that does not say `special-use: permit`, and the address is of that class.
@@ -156,6 +161,7 @@ impl DenyReason {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Rule => "rule",
+            Self::GroupsMissing => "groups-missing",
             Self::NoMatch => "no-match",
             Self::SpecialUse(_) => "special-use",
             Self::IdentityExpired => "identity-expired",
@@ -167,6 +173,7 @@ impl fmt::Display for DenyReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Rule => f.write_str("a rule denies"),
+            Self::GroupsMissing => f.write_str("the groups of the identity could not be learned"),
             Self::NoMatch => f.write_str("no rule matches"),
             Self::SpecialUse(class) => write!(f, "special-use address ({class})"),
             Self::IdentityExpired => f.write_str("the proof of identity has expired"),

@@ -5,9 +5,9 @@ use std::net::SocketAddr;
 
 use serde::Serialize;
 
-use crate::rule::{Action, Check};
+use crate::rule::{Action, Check, Rule, groups_missing};
 use crate::view::View;
-use crate::{Decision, Fact, Query, Ruleset};
+use crate::{Decision, DenyReason, Fact, Query, Ruleset};
 
 /// The reason of a denial by `clients`, in one word.
 pub(crate) const NOT_ADMITTED: &str = "not-admitted";
@@ -20,6 +20,10 @@ pub struct Explanation {
     /// Whether a row of `clients` lets the identity in with its method and protection; `None`: not yet known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub admitted: Option<bool>,
+    /// Why the groups of the identity could not be learned: a rule that denies a group then matches, and one that
+    /// permits a group does not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub groups_missing: Option<String>,
     /// Every rule in order, up to the first that matches for certain.
     pub rules: Vec<Considered>,
     /// How many rules stand behind that one.
@@ -42,7 +46,8 @@ pub struct Considered {
     pub action: Action,
     /// How it compares.
     pub outcome: Outcome,
-    /// The first reason why it does not match, or what has to be known to tell.
+    /// The first reason why it does not match, what has to be known to tell, or the groups that could not be
+    /// learned and that alone make it match.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }
@@ -89,10 +94,25 @@ pub enum Verdict {
 }
 
 impl Verdict {
-    /// The denial by `clients`.
-    fn not_admitted() -> Self {
-        let text = format!("{NOT_ADMITTED}: no row of `clients` lets this client in");
+    /// The denial by `clients`, and what of it is due to groups that could not be learned.
+    fn not_admitted(unsure: Option<&str>) -> Self {
+        let mut text = format!("{NOT_ADMITTED}: no row of `clients` lets this client in");
+        if let Some(why) = unsure {
+            text += &format!(" for certain, and {}", groups_missing(why));
+        }
         Self::Deny { rule: None, reason: NOT_ADMITTED, text }
+    }
+
+    /// The decision, with the reason why groups could not be learned where that made it.
+    fn of(decision: &Decision, missing: Option<&str>) -> Self {
+        let by_groups =
+            matches!(decision, Decision::Deny(denial) if denial.reason == DenyReason::GroupsMissing);
+        match (Self::from(decision), missing) {
+            (Self::Deny { rule, reason, text }, Some(why)) if by_groups => {
+                Self::Deny { rule, reason, text: format!("{text} ({why})") }
+            }
+            (verdict, _) => verdict,
+        }
     }
 }
 
@@ -120,26 +140,22 @@ impl Ruleset {
         let mut rules = Vec::new();
         if !query.identity.is_some_and(|identity| identity.has_expired(query.now)) {
             for rule in &self.rules {
-                let check = rule.check(&view);
-                let is_certain = check == Check::Matches;
-                let (outcome, reason) = match check {
-                    Check::Matches => (Outcome::Matches, None),
-                    Check::Needs(fact) => (Outcome::MayMatch, Some(format!("depends on the {fact}"))),
-                    Check::No(reason) => (Outcome::DoesNotMatch, Some(reason)),
-                };
-                let (name, line, action) = (rule.name().to_string(), rule.line, rule.action);
-                rules.push(Considered { rule: name, line, action, outcome, reason });
+                let considered = Considered::new(rule, &view);
+                let is_certain = considered.outcome == Outcome::Matches;
+                rules.push(considered);
                 if is_certain {
                     break;
                 }
             }
         }
+        let missing = query.identity.and_then(|identity| identity.groups_missing.as_deref());
         let admitted = self.admits(query);
         let verdict = match admitted {
-            Some(false) => Verdict::not_admitted(),
-            _ => Verdict::from(&self.decide(query)),
+            Some(false) => Verdict::not_admitted(missing.filter(|_| self.is_unsure(query))),
+            _ => Verdict::of(&self.decide(query), missing),
         };
-        Explanation { admitted, not_reached: self.rules.len() - rules.len(), rules, verdict }
+        let not_reached = self.rules.len() - rules.len();
+        Explanation { admitted, groups_missing: missing.map(str::to_owned), rules, not_reached, verdict }
     }
 
     /// Tells whether `clients` lets the identity in as it is.
@@ -150,6 +166,23 @@ impl Ruleset {
         let identity = query.identity?;
         let levels = self.levels(query.listener, query.client.ip(), identity);
         Some(levels.is_some_and(|levels| levels.allow(identity.level)))
+    }
+
+    /// Tells whether groups that could not be learned had a part in that.
+    fn is_unsure(&self, query: &Query<'_>) -> bool {
+        let standing = |identity| self.standing(query.listener, query.client.ip(), identity);
+        query.identity.is_some_and(|identity| standing(identity).is_unsure)
+    }
+}
+
+impl Considered {
+    fn new(rule: &Rule, view: &View<'_>) -> Self {
+        let (outcome, reason) = match rule.check(view) {
+            Check::Matches => (Outcome::Matches, rule.unknown_groups(view).map(groups_missing)),
+            Check::Needs(fact) => (Outcome::MayMatch, Some(format!("depends on the {fact}"))),
+            Check::No(reason) => (Outcome::DoesNotMatch, Some(reason)),
+        };
+        Self { rule: rule.name().to_string(), line: rule.line, action: rule.action, outcome, reason }
     }
 }
 

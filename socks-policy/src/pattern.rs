@@ -7,6 +7,8 @@ use ipnet::IpNet;
 use socks_core::wire::DomainName;
 use socks_core::{Identity, IdentityName, Principal};
 
+use crate::set::Condition;
+
 /// Where somebody may want to go: a network, a name, or all names below one.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum HostPattern {
@@ -92,9 +94,39 @@ pub(crate) enum IdentityPattern {
     Group(Box<str>),
 }
 
+/// Whether an identity is meant: the greatest of its patterns' answers is the answer of a condition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Meant {
+    /// For certain not.
+    No,
+    /// Nobody can tell: a group is named, and the identity's groups could not be learned.
+    Unknown,
+    /// For certain.
+    Yes,
+}
+
+impl Condition<IdentityPattern> {
+    /// Tells whether the identity is meant by one of the patterns.
+    ///
+    /// Conditions only ever include, so that [`Meant::Unknown`] can be settled for the whole condition: who
+    /// asks takes it as matching where a match denies, and as not matching where it permits.
+    pub(crate) fn means(&self, identity: &Identity) -> Meant {
+        self.elements().map(|pattern| pattern.means(identity)).max().unwrap_or(Meant::No)
+    }
+}
+
 impl IdentityPattern {
-    /// Tells whether the identity is meant; an anonymous one never is.
-    pub(crate) fn matches(&self, identity: &Identity) -> bool {
+    /// Tells whether the identity is meant; an anonymous one never is, whatever is known of it.
+    fn means(&self, identity: &Identity) -> Meant {
+        match self {
+            _ if self.matches(identity) => Meant::Yes,
+            Self::Group(_) if identity.groups_missing.is_some() && !identity.is_anonymous() => Meant::Unknown,
+            _ => Meant::No,
+        }
+    }
+
+    /// Tells whether the identity is meant for certain.
+    fn matches(&self, identity: &Identity) -> bool {
         match (self, &identity.name) {
             (_, IdentityName::Anonymous) => false,
             (Self::Principal(pattern), IdentityName::Principal(principal)) => pattern.matches(principal),
@@ -308,6 +340,29 @@ mod tests {
         anonymous.groups.push("staff".into());
         for pattern in ["none:*", "group:staff", "*@R"] {
             assert!(!pattern.parse::<IdentityPattern>().unwrap().matches(&anonymous), "{pattern}");
+        }
+    }
+
+    #[test]
+    fn a_group_is_unknown_when_the_groups_could_not_be_learned() {
+        use Meant::{No, Unknown, Yes};
+        let known = Identity::principal("alice@R".parse().unwrap()).by("gssapi".into());
+        let mut member = known.clone();
+        member.groups.push("staff".into());
+        let unknown = known.clone().without_groups("no answer");
+        let anonymous = Identity::anonymous().by("none".into()).without_groups("no answer");
+        let table = [
+            ("group:staff", No, Yes, Unknown, No),
+            ("group:other", No, No, Unknown, No),
+            ("alice@R", Yes, Yes, Yes, No),
+            ("bob@R", No, No, No, No),
+            ("gssapi:*", Yes, Yes, Yes, No),
+            ("none:*", No, No, No, No),
+        ];
+        for (pattern, of_known, of_member, of_unknown, of_anonymous) in table {
+            let pattern: IdentityPattern = pattern.parse().unwrap();
+            let meant = [&known, &member, &unknown, &anonymous].map(|identity| pattern.means(identity));
+            assert_eq!(meant, [of_known, of_member, of_unknown, of_anonymous], "{pattern:?}");
         }
     }
 

@@ -11,7 +11,7 @@ use socks_core::wire::Command;
 
 use crate::Fact;
 use crate::decision::Grant;
-use crate::pattern::{HostPattern, IdentityPattern, PortRange};
+use crate::pattern::{HostPattern, IdentityPattern, Meant, PortRange};
 use crate::set::Condition;
 use crate::view::{Site, View};
 
@@ -169,9 +169,24 @@ impl Rule {
     fn check_identity(&self, view: &View<'_>) -> Check {
         let Some(condition) = &self.identity else { return Check::Matches };
         let Some(identity) = view.identity else { return Check::Needs(Fact::Identity) };
-        Check::when(condition.elements().any(|pattern| pattern.matches(identity)), || {
-            format!("identity `{identity}` is not in `{}`", condition.text)
-        })
+        let text = &condition.text;
+        match condition.means(identity) {
+            Meant::Yes => Check::Matches,
+            Meant::No => Check::No(format!("identity `{identity}` is not in `{text}`")),
+            // What cannot be told must never be to the client's advantage.
+            Meant::Unknown if !self.permits() => Check::Matches,
+            Meant::Unknown => {
+                let why = groups_missing(identity.groups_missing.as_deref().unwrap_or_default());
+                Check::No(format!("whether identity `{identity}` is in `{text}` is unknown: {why}"))
+            }
+        }
+    }
+
+    /// Why the identity's groups could not be learned, if only they could tell whether the rule means it.
+    pub(crate) fn unknown_groups<'a>(&self, view: &View<'a>) -> Option<&'a str> {
+        let identity = view.identity?;
+        let why = identity.groups_missing.as_deref()?;
+        (self.identity.as_ref()?.means(identity) == Meant::Unknown).then_some(why)
     }
 
     fn check_method(&self, view: &View<'_>) -> Check {
@@ -268,6 +283,11 @@ impl Rule {
             _ => Check::Matches,
         }
     }
+}
+
+/// What to tell of groups that could not be learned, with the reason.
+pub(crate) fn groups_missing(why: &str) -> String {
+    format!("groups of the identity could not be learned ({why})")
 }
 
 /// How a rule compares with what is known.

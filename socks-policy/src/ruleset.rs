@@ -52,6 +52,9 @@ impl Ruleset {
     /// [`Decision::Deny`] is final: no further fact changes it. It comes as soon as every rule that may
     /// still match denies. [`Decision::Permit`] comes only when identity, operation and address are known and
     /// the first rule that matches permits. Everything else needs a further fact.
+    ///
+    /// Where the identity's groups [could not be learned](socks_core::Identity::groups_missing), a group that a
+    /// deny rule names is taken as one of them, and a group that a permit rule names is not.
     pub fn decide(&self, query: &Query<'_>) -> Decision {
         if query.identity.is_some_and(|identity| identity.has_expired(query.now)) {
             return Decision::Deny(Denial::without_rule(DenyReason::IdentityExpired));
@@ -59,7 +62,9 @@ impl Ruleset {
         let view = View::new(query);
         let Some(rule) = self.first(&view) else { return Decision::Deny(self.no_match(&view)) };
         if !rule.permits() {
-            return Decision::Deny(Denial { rule: Some(Arc::clone(rule.name())), reason: DenyReason::Rule });
+            let is_unknown = rule.unknown_groups(&view).is_some();
+            let reason = if is_unknown { DenyReason::GroupsMissing } else { DenyReason::Rule };
+            return Decision::Deny(Denial { rule: Some(Arc::clone(rule.name())), reason });
         }
         match (view.missing(), view.kind) {
             (None, Some(kind)) => Decision::Permit(Permit {

@@ -107,7 +107,7 @@ pub(crate) fn shown(decision: &Decision) -> String {
     match decision {
         Decision::Permit(permit) => format!("permit {}", permit.rule()),
         Decision::Deny(denial) => match (&denial.rule, denial.reason) {
-            (Some(rule), DenyReason::Rule) => format!("deny {rule}"),
+            (Some(rule), DenyReason::Rule | DenyReason::GroupsMissing) => format!("deny {rule}"),
             (Some(rule), reason) => format!("{} {rule}", reason.as_str()),
             (None, reason) => reason.as_str().to_owned(),
         },

@@ -9,7 +9,7 @@ use socks_core::Identity;
 use socks_core::wire::{Host, Target};
 
 use crate::explain::{Considered, Explanation, NOT_ADMITTED, Outcome};
-use crate::{Decision, ExpectedPeer, Fact, Operation, Query, Ruleset};
+use crate::{Decision, DenyReason, ExpectedPeer, Fact, Operation, Query, Ruleset};
 
 /// Stands for the address of a name when a test gives none: an ordinary address of RFC 5737.
 pub(crate) const STAND_IN: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
@@ -91,7 +91,7 @@ impl From<&Decision> for Answer {
         match decision {
             Decision::Permit(permit) => Self::Permit((**permit.rule()).into()),
             Decision::Deny(denial) => match (&denial.rule, denial.reason) {
-                (Some(rule), crate::DenyReason::Rule) => Self::Deny((**rule).into()),
+                (Some(rule), DenyReason::Rule | DenyReason::GroupsMissing) => Self::Deny((**rule).into()),
                 (_, reason) => Self::Refuse(reason.as_str()),
             },
             Decision::Needs(_) => Self::Refuse("undecided"),

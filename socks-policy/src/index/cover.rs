@@ -3,6 +3,7 @@
 use socks_core::wire::Command;
 
 use super::bits::Search;
+use super::identities::names_group;
 use super::prefixes::Prefix;
 use super::{Dimension, Index};
 use crate::pattern::HostPattern;
@@ -26,9 +27,7 @@ impl Index {
         self.listener.demand_cover(rule.listener.as_ref(), search_in, |table, name, search| {
             table.find(name, search);
         });
-        self.identity.demand_cover(rule.identity.as_ref(), search_in, |table, pattern, search| {
-            table.find_pattern(pattern, search);
-        });
+        self.demand_identity_cover(rule, search_in);
         self.method
             .demand_cover(rule.method.as_ref(), search_in, |table, name, search| table.find(name, search));
         self.port.demand_cover(rule.port.as_ref(), search_in, |table, range, search| {
@@ -51,6 +50,17 @@ impl Index {
         self.demand_kind_cover(rule, search_in);
         // The rule itself meets all of it, and ends the search.
         search.first(|other| other >= number || lasts(other)).filter(|other| *other < number)
+    }
+
+    fn demand_identity_cover<'a>(&'a self, rule: &Rule, search: &mut Search<'a>) {
+        self.identity.demand_cover(rule.identity.as_ref(), search, |table, pattern, search| {
+            table.find_pattern(pattern, search);
+        });
+        if !rule.permits() && names_group(rule) {
+            // Where groups could not be learned this rule matches, and a permit rule for the same groups does not.
+            search.must_be_in(&self.identity.any);
+            search.or_in(&self.denies);
+        }
     }
 
     fn demand_kind_cover<'a>(&'a self, rule: &Rule, search: &mut Search<'a>) {

@@ -2,10 +2,11 @@
 
 use socks_core::{Identity, IdentityName, Principal};
 
-use super::bits::Search;
+use super::bits::{List, Search};
 use super::names::Words;
 use super::table::{KeyHash, Table, Usage};
 use crate::pattern::{IdentityPattern, PrincipalPattern, Shape};
+use crate::rule::Rule;
 
 /// A user's name with the name of its authenticator.
 type User = (Box<str>, Box<str>);
@@ -19,11 +20,13 @@ pub(super) struct Identities {
     users: Table<User>,
     methods: Words,
     groups: Words,
+    /// The deny rules that name a group: they match whoever's groups could not be learned.
+    group_denies: List,
 }
 
 impl Identities {
-    /// The tables of all patterns.
-    pub(super) fn new(usage: &Usage<'_, IdentityPattern>) -> Self {
+    /// The tables of all patterns in the rules.
+    pub(super) fn new(rules: &[Rule], usage: &Usage<'_, IdentityPattern>) -> Self {
         let principals = usage.table(|pattern| principal(pattern).cloned(), hash_pattern);
         let mut shapes: Vec<Shape> = Vec::new();
         for shape in principals.keys().map(PrincipalPattern::shape) {
@@ -43,6 +46,7 @@ impl Identities {
                 IdentityPattern::Group(group) => Some(group),
                 _ => None,
             }),
+            group_denies: super::numbers(rules, |rule| !rule.permits() && names_group(rule)),
         }
     }
 
@@ -55,6 +59,9 @@ impl Identities {
         }
         self.methods.find(&identity.method, search);
         identity.groups.iter().for_each(|group| self.groups.find(group, search));
+        if identity.groups_missing.is_some() {
+            search.or_in(&self.group_denies);
+        }
     }
 
     /// Adds to the search the rules that mean everybody whom the pattern means.
@@ -102,6 +109,12 @@ impl Identities {
             }
         }
     }
+}
+
+/// Tells whether the rule asks for a group, alone or among others.
+pub(super) fn names_group(rule: &Rule) -> bool {
+    let mut patterns = rule.identity.iter().flat_map(|condition| condition.elements());
+    patterns.any(|pattern| matches!(pattern, IdentityPattern::Group(_)))
 }
 
 /// Tells whether every component that `wide` gives is given and the same in `narrow`.

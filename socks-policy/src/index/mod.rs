@@ -143,7 +143,11 @@ impl Index {
             rules: rules.len(),
             source: Dimension::new(rules, |rule| rule.source.as_ref(), |usage| Networks::new(usage, Some)),
             listener: Dimension::new(rules, |rule| rule.listener.as_ref(), words),
-            identity: Dimension::new(rules, |rule| rule.identity.as_ref(), Identities::new),
+            identity: Dimension::new(
+                rules,
+                |rule| rule.identity.as_ref(),
+                |usage| Identities::new(rules, usage),
+            ),
             method: Dimension::new(rules, |rule| rule.method.as_ref(), words),
             destination: Dimension::new(
                 rules,

@@ -20,6 +20,7 @@ struct Who<'a> {
     identity: Option<&'a Node>,
     method: Option<&'a Node>,
     groups: Option<&'a Node>,
+    groups_missing: Option<&'a Node>,
     protection: Option<&'a Node>,
 }
 
@@ -68,6 +69,7 @@ impl<'a> Reader<'a> {
             identity: self.take(&mut fields, "identity"),
             method: self.take(&mut fields, "method"),
             groups: self.take(&mut fields, "groups"),
+            groups_missing: self.take(&mut fields, "groups-missing"),
             protection: self.take(&mut fields, "protection"),
         };
         let identity = self.who(&who);
@@ -105,6 +107,10 @@ impl<'a> Reader<'a> {
         }
         for group in who.groups.map(Node::items).unwrap_or_default() {
             identity.groups.extend(self.findings.note(group.text()).map(Box::from));
+        }
+        if let Some(node) = who.groups_missing {
+            let why = groups_missing(node, who.groups);
+            identity = identity.without_groups(self.findings.note(why)?);
         }
         identity.level = match who.protection.map(element::level) {
             Some(level) => self.findings.note(level)?,
@@ -183,6 +189,16 @@ fn method<'a>(node: &'a Node, identity: &Identity) -> Result<&'a str, Finding> {
         return Err(Finding::mistake(&node.place, message));
     }
     Ok(name)
+}
+
+/// Why the groups of a test's identity could not be learned; there can be none beside it.
+fn groups_missing<'a>(node: &'a Node, groups: Option<&Node>) -> Result<&'a str, Finding> {
+    if groups.is_some() {
+        let message = "`groups-missing` is for groups that could not be learned, but `groups` tells them";
+        return Err(Finding::mistake(&node.place, message));
+    }
+    let why = node.text()?;
+    if why.is_empty() { Err(node.expected("why the groups could not be learned")) } else { Ok(why) }
 }
 
 fn target(node: &Node) -> Result<Target, Finding> {

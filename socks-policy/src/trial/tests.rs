@@ -58,6 +58,32 @@ fn tests_ask_the_whole_policy() {
 }
 
 #[test]
+fn a_test_can_have_groups_that_could_not_be_learned() {
+    let policy = "\
+version: 1
+clients:
+  - { source: 10.1.0.0/16, identity: 'group:g', methods: [gssapi], protection: confidentiality }
+  - { methods: [gssapi], protection: [integrity, confidentiality] }
+rules:
+  - { name: not-g, action: deny, identity: 'group:g', port: 1 }
+  - { name: for-g, action: permit, identity: 'group:g' }
+tests:
+";
+    let table = [
+        ("source: 10.2.0.1, protection: integrity, destination: '192.0.2.1:1'", "deny: not-g"),
+        ("source: 10.2.0.1, protection: integrity, destination: '192.0.2.1:2'", "deny: no-match"),
+        ("source: 10.1.0.1, protection: integrity, destination: '192.0.2.1:1'", "deny: not-admitted"),
+        ("source: 10.1.0.1, protection: confidentiality, destination: '192.0.2.1:1'", "deny: not-g"),
+    ];
+    for (given, expect) in table {
+        let given = format!("identity: alice@R, groups-missing: no answer, {given}");
+        let test = format!("  - {{ name: t, given: {{ {given} }}, expect: {{ {expect} }} }}\n");
+        let results = ruleset(&format!("{policy}{test}")).run_tests();
+        assert!(results[0].passed(), "{}", results[0]);
+    }
+}
+
+#[test]
 fn a_test_of_a_row_without_protection_takes_every_level() {
     let policy = "\
 version: 1
@@ -101,6 +127,8 @@ fn mistakes_of_tests_have_their_places() {
   - {{ name: b, given: {{ source: 10.0.0.1, identity: alice, destination: '192.0.2.1:1' }}, expect: {{ deny: nomatch }} }}
   - {{ name: c, given: {{ source: 10.0.0.1, destination: '192.0.2.1:1', resolves: 192.0.2.1 }}, expect: {{ }} }}
   - {{ name: d, given: {{ source: 10.0.0.1, identity: 'password:bob', method: none }}, expect: deny }}
+  - {{ name: e, given: {{ source: 10.0.0.1, groups: a, groups-missing: down, command: bind }}, expect: {{ permit: ftp }} }}
+  - {{ name: f, given: {{ source: 10.0.0.1, groups-missing: '', command: bind }}, expect: {{ permit: ftp }} }}
 "
     );
     let findings = load(&text).unwrap_err();
@@ -120,6 +148,8 @@ fn mistakes_of_tests_have_their_places() {
         "16 missing key `destination`",
         "16 identity `password:bob` is not proven by `none`",
         "16 expected a mapping, found `deny`",
+        "17 `groups-missing` is for groups that could not be learned, but `groups` tells them",
+        "18 expected why the groups could not be learned, found ``",
     ];
     assert_eq!(found, expected);
 }

@@ -301,3 +301,81 @@ verdict: denied: not-admitted: no row of `clients` lets this client in";
     let admitted = ruleset.explain(&Question::connect("192.0.2.1:80").by(user("bob")).query());
     assert!(admitted.to_string().ends_with("verdict: permitted by rule `all` to 192.0.2.1:80"), "{admitted}");
 }
+
+#[test]
+fn groups_that_could_not_be_learned_are_denied_and_never_permitted() {
+    let ruleset = crate::testing::ruleset(
+        "
+version: 1
+sets:
+  groups: { guests: [S-1-5-21-1-513, S-1-5-21-1-514] }
+  identities: { outsiders: ['*@OUT', 'group:guests'], insiders: [bob@R, 'group:staff'] }
+clients: [{ methods: [gssapi, none] }]
+rules:
+  - { name: no-guests, action: deny, identity: 'group:guests', port: 1 }
+  - { name: no-outsiders, action: deny, identity: outsiders, port: 2 }
+  - { name: not-bob, action: deny, identity: bob@R, port: 3 }
+  - { name: staff, action: permit, identity: 'group:staff', port: 1-3 }
+  - { name: insiders, action: permit, identity: insiders, port: 1-4 }
+  - { name: not-by-integrity, action: deny, identity: 'group:staff', method: password, port: 5 }
+  - { name: everybody, action: permit, port: 3-5 }
+",
+    );
+    let mut staff = principal("alice@R");
+    staff.groups.push("staff".into());
+    let unknown = |name: &str| principal(name).without_groups("no answer");
+    let anonymous = Identity::anonymous().by("none".into()).without_groups("no answer");
+    let identities = [staff, unknown("alice@R"), unknown("bob@R"), anonymous];
+    let table = [
+        (1, ["permit staff", "deny no-guests", "deny no-guests", "no-match"]),
+        (2, ["permit staff", "deny no-outsiders", "deny no-outsiders", "no-match"]),
+        (3, ["permit staff", "permit everybody", "deny not-bob", "permit everybody"]),
+        (4, ["permit insiders", "permit everybody", "permit insiders", "permit everybody"]),
+        (5, ["permit everybody", "permit everybody", "permit everybody", "permit everybody"]),
+    ];
+    for (port, expected) in table {
+        for (identity, expected) in identities.iter().zip(expected) {
+            let question = Question::connect(&format!("192.0.2.1:{port}")).by(identity.clone());
+            assert_eq!(question.ask(&ruleset), expected, "{identity:?} to port {port}");
+        }
+    }
+}
+
+#[test]
+fn a_decision_and_its_explanation_say_that_groups_could_not_be_learned() {
+    let ruleset = rules(
+        "
+  - { name: staff, action: permit, identity: 'group:staff', port: 1 }
+  - { name: no-guests, action: deny, identity: ['*@OUT', 'group:guests'] }
+",
+    );
+    let question = |name: &str| {
+        Question::connect("192.0.2.1:1").by(principal(name).without_groups("the directory does not answer"))
+    };
+    let Decision::Deny(denial) = ruleset.decide(&question("alice@R").query()) else { panic!("it permits") };
+    assert_eq!(denial.reason.as_str(), "groups-missing");
+    let explanation = ruleset.explain(&question("alice@R").query());
+    let expected = "\
+rule `staff` (line 5, permit) does not match: whether identity `alice@R` is in `group:staff` is unknown: groups of the identity could not be learned (the directory does not answer)
+rule `no-guests` (line 6, deny) matches: groups of the identity could not be learned (the directory does not answer)
+verdict: denied: rule `no-guests` denies a group, and the groups of the identity could not be learned (the directory does not answer)";
+    assert_eq!(explanation.to_string(), expected);
+    let json = serde_json::to_value(&explanation).unwrap();
+    assert_eq!(json["groups-missing"], "the directory does not answer");
+    assert_eq!(json["verdict"]["reason"], "groups-missing");
+    assert_eq!(json["verdict"]["rule"], "no-guests");
+    // Where the rule means the identity by its name, its groups have no part in it.
+    let by_name = ruleset.explain(&question("eve@OUT").query());
+    assert!(by_name.to_string().ends_with("verdict: denied: rule `no-guests` denies"), "{by_name}");
+}
+
+#[test]
+fn an_explanation_says_when_groups_could_not_be_learned_for_the_clients() {
+    let ruleset = crate::testing::ruleset(
+        "version: 1\nclients: [{ methods: [gssapi], identity: 'group:staff' }]\nrules: [{ name: all, action: permit }]\n",
+    );
+    let identity = principal("alice@R").without_groups("no answer");
+    let shown = ruleset.explain(&Question::connect("192.0.2.1:1").by(identity).query()).to_string();
+    let expected = "verdict: denied: not-admitted: no row of `clients` lets this client in for certain, and groups of the identity could not be learned (no answer)";
+    assert!(shown.ends_with(expected), "{shown}");
+}

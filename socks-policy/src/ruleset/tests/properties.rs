@@ -2,7 +2,7 @@ use std::fmt::Write;
 
 use proptest::prelude::*;
 use proptest::sample::select;
-use socks_core::Level;
+use socks_core::{Identity, Level, Levels};
 
 use crate::rule::Check;
 use crate::testing::{NOW, Question, principal, rules, shown, user};
@@ -43,7 +43,8 @@ const SETS: &str = "
 sets:
   networks: { office: [10.1.0.0/16, 'fd12::/48'], far: [172.16.0.0/12, '2002::/16', 127.0.0.1] }
   hosts: { web: [a.example, '*.b.example', 172.16.5.0/24] }
-  identities: { staff: ['*@R', 'password:bob', 'group:build'] }
+  groups: { many: [build, S-1-5-21-1-512] }
+  identities: { staff: ['*@R', 'password:bob', 'group:build'], crews: ['group:many', 'eve@S'] }
   ports: { some: [22, 443, 8000-8999] }
 clients: [{ methods: [gssapi, password, none] }]
 ";
@@ -61,7 +62,10 @@ const KEYS: [(&str, &[&str]); 8] = [
             "'password:bob'",
             "'password:*'",
             "'group:build'",
+            "'group:other'",
+            "'group:many'",
             "staff",
+            "crews",
         ],
     ),
     ("method", &["gssapi", "password", "none"]),
@@ -136,15 +140,22 @@ fn policy() -> impl Strategy<Value = String> {
     )
 }
 
-fn question() -> impl Strategy<Value = Question> {
+/// Who may ask, some of them with groups that could not be learned.
+fn identities() -> Vec<Identity> {
     let mut grouped = principal("eve@S");
     grouped.groups = vec!["build".into(), "other".into()];
     let mut weak = principal("host/h@R");
     weak.level = Level::Selective;
     let mut late = user("bob");
     late.valid_until = Some(NOW);
+    let unknown = |identity: &Identity| identity.clone().without_groups("no answer");
     let anonymous = Question::connect("a.example:1").identity.unwrap();
-    let identities = vec![
+    vec![
+        unknown(&anonymous),
+        unknown(&weak),
+        unknown(&grouped),
+        unknown(&user("bob")),
+        unknown(&principal("alice@R")),
         anonymous,
         principal("alice@R"),
         principal("eve@S"),
@@ -153,7 +164,10 @@ fn question() -> impl Strategy<Value = Question> {
         user("bob"),
         user("alice@R"),
         late,
-    ];
+    ]
+}
+
+fn question() -> impl Strategy<Value = Question> {
     let clients = ["10.1.2.3", "10.9.9.9", "::ffff:10.1.2.3", "fd12::1", "192.0.2.1"];
     let hosts = [
         "a.example",
@@ -184,7 +198,7 @@ fn question() -> impl Strategy<Value = Question> {
     let ports = [22_u16, 80, 443, 1080, 8080, 0, 65535];
     (
         select(clients.to_vec()),
-        select(identities),
+        select(identities()),
         select(hosts.to_vec()),
         select(addresses.to_vec()),
         select(kinds.to_vec()),
@@ -195,6 +209,38 @@ fn question() -> impl Strategy<Value = Question> {
             question.gateway = vec!["8.8.8.8:1080".parse().unwrap()];
             question.doing(kind).at(address)
         })
+}
+
+/// Whom a row of `clients` is for.
+const WHO: [&str; 5] = [
+    "",
+    ", identity: 'group:build'",
+    ", identity: 'group:other'",
+    ", identity: ['group:build', '*@S']",
+    ", identity: [alice@R, 'group:other']",
+];
+
+/// What a row of `clients` says of protection.
+const LEVELS: [&str; 7] = [
+    "",
+    ", protection: none",
+    ", protection: integrity",
+    ", protection: [none, integrity]",
+    ", protection: [confidentiality, none]",
+    ", protection: [selective, integrity, confidentiality]",
+    ", protection: [none, integrity, confidentiality, selective]",
+];
+
+/// Groups that an identity can be in, of those that the policies name.
+fn memberships() -> [&'static [&'static str]; 5] {
+    [&[], &["build"], &["other"], &["S-1-5-21-1-512"], &["build", "other"]]
+}
+
+fn with_groups(identity: &Identity, groups: &[&str]) -> Identity {
+    let mut identity = identity.clone();
+    identity.groups = groups.iter().map(|group| Box::from(*group)).collect();
+    identity.groups_missing = None;
+    identity
 }
 
 /// The question with fewer facts, in every way in which they can be missing.
@@ -269,6 +315,49 @@ proptest! {
                 let view = View::new(&question.query());
                 if rule.check(&view) == Check::Matches {
                     prop_assert_eq!(earlier.check(&view), Check::Matches, "{} by {}", rule.name(), earlier.name());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_permitted_without_the_groups_is_permitted_with_whatever_they_are(
+        policy in policy(),
+        questions in proptest::collection::vec(question(), 24),
+    ) {
+        let ruleset = crate::testing::ruleset(&policy);
+        for question in &questions {
+            let Some(identity) = &question.identity else { continue };
+            let unknown = question.clone().by(identity.clone().without_groups("no answer"));
+            if !matches!(ruleset.decide(&unknown.query()), Decision::Permit(_)) {
+                continue;
+            }
+            for groups in memberships() {
+                let known = question.clone().by(with_groups(identity, groups));
+                let decision = ruleset.decide(&known.query());
+                prop_assert!(matches!(decision, Decision::Permit(_)), "{} {:?}", shown(&decision), known);
+            }
+        }
+    }
+
+    #[test]
+    fn no_level_is_agreed_without_the_groups_that_would_not_be_with_whatever_they_are(
+        rows in proptest::collection::vec((select(&WHO[..]), select(&LEVELS[..])), 1..5),
+    ) {
+        let rows: String =
+            rows.iter().map(|(who, levels)| format!("  - {{ methods: [gssapi]{who}{levels} }}\n")).collect();
+        let ruleset = crate::testing::ruleset(&format!("version: 1\nclients:\n{rows}rules: []\n"));
+        let client = "10.0.0.1".parse().unwrap();
+        let identity = principal("alice@R");
+        let levels = |identity: &Identity| ruleset.levels("", client, identity);
+        let Some(unknown) = levels(&identity.clone().without_groups("no answer")) else { return Ok(()) };
+        for groups in memberships() {
+            let known = levels(&with_groups(&identity, groups)).unwrap_or(Levels::Only(Vec::new()));
+            prop_assert!(known.allow_unprotected() || !unknown.allow_unprotected(), "{rows}{groups:?}");
+            for asked in Level::ALL {
+                prop_assert!(known.allow(asked) || !unknown.allow(asked), "{rows}{asked} {groups:?}");
+                if let Some(answer) = unknown.answer(asked) {
+                    prop_assert_eq!(known.answer(asked), Some(answer), "{}{} {:?}", rows, asked, groups);
                 }
             }
         }

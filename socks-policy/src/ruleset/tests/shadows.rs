@@ -12,6 +12,13 @@ fn shadowed(rules: &str) -> Vec<String> {
     shown.collect()
 }
 
+/// Two rules, and whether the second is warned of.
+fn check((first, second, expected): (&str, &str, bool)) {
+    let rules = format!("  - {{ name: first, {first} }}\n  - {{ name: second, {second} }}\n");
+    let expected: &[&str] = if expected { &["second by first"] } else { &[] };
+    assert_eq!(shadowed(&rules), expected, "{first} before {second}");
+}
+
 #[test]
 fn a_rule_that_an_earlier_one_covers_is_warned_of() {
     let table = [
@@ -61,11 +68,37 @@ fn a_rule_that_an_earlier_one_covers_is_warned_of() {
         ("action: permit, command: connect", "action: permit", false),
         ("action: permit, listener: x", "action: permit, listener: x", true),
     ];
-    for (first, second, expected) in table {
-        let rules = format!("  - {{ name: first, {first} }}\n  - {{ name: second, {second} }}\n");
-        let expected: &[&str] = if expected { &["second by first"] } else { &[] };
-        assert_eq!(shadowed(&rules), expected, "{first} before {second}");
-    }
+    table.into_iter().for_each(check);
+}
+
+/// A permit rule for a group does not match whoever's groups could not be learned, and a deny rule does.
+#[test]
+fn a_permitted_group_does_not_cover_its_denial() {
+    let table = [
+        ("action: permit, identity: 'group:a'", "action: deny, identity: 'group:a'", false),
+        (
+            "action: permit, identity: ['group:a', '*@R']",
+            "action: deny, identity: [alice@R, 'group:a']",
+            false,
+        ),
+        ("action: permit, identity: ['group:a', '*@R']", "action: deny, identity: alice@R", false),
+        (
+            "action: permit, identity: ['group:a', '*@R'], special-use: permit",
+            "action: deny, identity: alice@R",
+            true,
+        ),
+        (
+            "action: permit, identity: 'group:a', special-use: permit",
+            "action: deny, identity: 'group:a'",
+            false,
+        ),
+        ("action: permit, special-use: permit", "action: deny, identity: 'group:a'", true),
+        ("action: deny, identity: 'group:a'", "action: deny, identity: 'group:a'", true),
+        ("action: deny, identity: ['group:b', 'group:a']", "action: deny, identity: 'group:a'", true),
+        ("action: deny, identity: 'group:b'", "action: deny, identity: 'group:a'", false),
+        ("action: deny, identity: 'group:a'", "action: permit, identity: 'group:a'", true),
+    ];
+    table.into_iter().for_each(check);
 }
 
 #[test]
@@ -80,5 +113,23 @@ fn a_large_set_is_covered_by_itself() {
     };
     for (second, expected) in [("many", 1), ("10.7.7.7", 1), ("[many, 11.0.0.0/8]", 0)] {
         assert_eq!(load(&text(second)).unwrap().warnings.len(), expected, "{second}");
+    }
+}
+
+#[test]
+fn a_large_set_with_groups_that_is_permitted_does_not_cover_its_denial() {
+    let many: Vec<String> = (0..200).map(|at| format!("user-{at}@R")).collect();
+    let text = |first: &str, group: &str| {
+        format!(
+            "version: 1\nsets: {{ identities: {{ many: [{}{group}] }} }}\nclients: []\nrules:\n  \
+             - {{ name: a, action: {first}, identity: many }}\n  - {{ name: b, action: deny, identity: many }}\n",
+            many.join(", ")
+        )
+    };
+    let permit = "permit, special-use: permit";
+    for (first, group, expected) in
+        [(permit, "", 1), (permit, ", 'group:a'", 0), ("deny", "", 1), ("deny", ", 'group:a'", 1)]
+    {
+        assert_eq!(load(&text(first, group)).unwrap().warnings.len(), expected, "{first} with `{group}`");
     }
 }
