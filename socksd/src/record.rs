@@ -32,6 +32,8 @@ pub(crate) struct Record {
     pub(crate) method: Option<Arc<str>>,
     /// Who the client is, once it is proven.
     pub(crate) identity: Option<Arc<Identity>>,
+    /// Why the groups of the name that a login proved could not be learned, also where it was refused then.
+    pub(crate) groups_missing: Option<Box<str>>,
     /// What it asked for.
     pub(crate) command: Option<Command>,
     /// The target as asked: escaped, if it could not be read.
@@ -73,6 +75,7 @@ impl Record {
             client,
             method: None,
             identity: None,
+            groups_missing: None,
             command: None,
             target: None,
             rule: None,
@@ -118,6 +121,7 @@ impl Record {
             client = %self.client,
             method = line.method,
             identity = line.identity,
+            groups_missing = line.groups_missing,
             command = line.command,
             target = line.target,
             dialled = line.dialled.map(tracing::field::display),
@@ -149,6 +153,7 @@ impl Record {
             identity: identity.map(ToString::to_string),
             claimed_identity: claimed.map(|name| name.escape_debug().to_string()),
             groups: identity.map_or(&[][..], |identity| &identity.groups),
+            groups_missing: self.groups_missing.as_deref(),
             attributes: identity.map(|identity| &identity.attributes).filter(|map| !map.is_empty()),
             protection: identity.map(|identity| identity.level.as_str()),
             valid_until: identity.and_then(|identity| identity.valid_until),
@@ -227,6 +232,8 @@ struct Line<'a> {
     claimed_identity: Option<String>,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     groups: &'a [Box<str>],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    groups_missing: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     attributes: Option<&'a std::collections::BTreeMap<Box<str>, Box<str>>>,
     #[serde(skip_serializing_if = "Option::is_none")]

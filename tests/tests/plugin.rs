@@ -135,6 +135,9 @@ fn explain_knows_its_identities() {
     };
     assert!(explain(&["--group", "build"]).contains("permitted by rule `builders`"));
     assert!(explain(&[]).contains("denied"));
+    let unknown = explain(&["--groups-missing", "no answer"]);
+    assert!(unknown.contains("groups of the identity could not be learned (no answer)"), "{unknown}");
+    assert!(unknown.contains("denied"), "{unknown}");
 }
 
 #[test]

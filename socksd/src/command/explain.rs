@@ -30,6 +30,9 @@ pub(super) struct Explain {
     /// A group it belongs to; may be given several times
     #[arg(long, value_name = "GROUP")]
     group: Vec<Box<str>>,
+    /// Its groups could not be learned, for that reason: what would the policy say?
+    #[arg(long, value_name = "REASON", conflicts_with = "group")]
+    groups_missing: Option<Box<str>>,
     /// The authenticator that proved it; by default the one in the identity, `gssapi` for a principal, `none` for anonymous
     #[arg(long, value_name = "NAME")]
     method: Option<String>,
@@ -156,7 +159,10 @@ impl Explain {
         let mut identity = identity.by(self.method.as_deref().unwrap_or(method).into());
         identity.groups.clone_from(&self.group);
         identity.level = self.protection;
-        Ok(identity)
+        Ok(match &self.groups_missing {
+            Some(why) => identity.without_groups(why.clone()),
+            None => identity,
+        })
     }
 
     fn listener(&self, snapshot: &Snapshot) -> Result<String, Exit> {

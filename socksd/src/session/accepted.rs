@@ -1,6 +1,6 @@
 //! The first step: which method, and who the client is.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::BytesMut;
 use socks_auth::{AuthSession, Authenticator, ClientInfo};
@@ -85,12 +85,20 @@ impl Accepted {
         session.record.method = Some(name.clone());
         let client = session.record.client;
         let local = self.io.socket.local_addr().unwrap_or(client);
-        let allowed = |identity: &Identity| levels(session, &identity.clone().by(name.clone()));
+        // A login that is refused for its protection leaves no identity, but why groups had a part in it.
+        let groups_missing = OnceLock::new();
+        let allowed = |identity: &Identity| {
+            if let Some(why) = &identity.groups_missing {
+                groups_missing.get_or_init(|| why.clone());
+            }
+            levels(session, &identity.clone().by(name.clone()))
+        };
         let authenticated = {
             let ClientIo { socket, received } = &mut self.io;
             let mut pipe = AuthSession::new(socket, received, ClientInfo::new(client, local), &allowed);
             authenticator.authenticate(&mut pipe).await
         };
+        session.record.groups_missing = groups_missing.into_inner();
         let authenticated = match authenticated {
             Ok(authenticated) => authenticated,
             Err(error) => return Err(Ended::with_octets(self.io, &[], End::Auth(error))),
@@ -98,6 +106,7 @@ impl Accepted {
         let level = authenticated.level();
         let mut identity = authenticated.identity.by(name.clone());
         identity.level = level;
+        session.record.groups_missing.clone_from(&identity.groups_missing);
         let levels = levels(session, &identity);
         // Where the policy says nothing, a method that can protect must.
         let bare = level == Level::None && authenticator.protects() && levels == Levels::Unrestricted;

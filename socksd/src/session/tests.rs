@@ -16,7 +16,7 @@ use socks_core::relay::RelayerOptions;
 use socks_core::wire::Method;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::JoinHandle;
 
 use super::{Arrival, serve};
@@ -79,6 +79,34 @@ impl Authenticator for Brief {
     }
 }
 
+/// A method that cannot learn the groups of those whom it lets in.
+struct Groupless;
+
+impl AuthenticatorFactory for Groupless {
+    type Options = NoOptions;
+
+    fn kind(&self) -> &'static str {
+        "groupless"
+    }
+
+    fn build(&self, _: NoOptions, _: &BuildContext) -> Result<Arc<dyn Authenticator>, BuildError> {
+        Ok(Arc::new(Self))
+    }
+}
+
+#[async_trait]
+impl Authenticator for Groupless {
+    fn method(&self) -> Method {
+        Method(0x83)
+    }
+
+    async fn authenticate(&self, session: &mut AuthSession<'_>) -> Result<Authenticated, AuthError> {
+        let identity = Identity::user("eve").without_groups("the directory does not answer");
+        session.require_unprotected(&identity)?;
+        Ok(Authenticated::new(identity))
+    }
+}
+
 /// A gateway within the test, without a listener of its own.
 struct Bench {
     gateway: Arc<Gateway>,
@@ -92,26 +120,29 @@ impl Bench {
     }
 
     async fn with(limits: &str, ticket_end: &str) -> Self {
+        let policy = format!(
+            "version: 1\nclients: [{{ methods: [none, faulty, brief] }}]\n\
+             rules: [{{ name: all, action: permit, special-use: permit, limits: {{ sessions: 1 }}, \
+             ticket-end: {ticket_end} }}]\n"
+        );
+        Self::under(limits, &policy).await
+    }
+
+    async fn under(limits: &str, policy: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
         write(
             "socksd.yaml",
             &format!(
-                "listeners: [{{ address: '127.0.0.1:0' }}]\nauth: [{{ kind: none }}, {{ kind: faulty }}, {{ kind: brief }}]\n\
-                 policy: policy.yaml\nlimits: {{ {limits} }}\n"
+                "listeners: [{{ address: '127.0.0.1:0' }}]\nauth: [{{ kind: none }}, {{ kind: faulty }}, {{ kind: brief }}, \
+                 {{ kind: groupless }}]\npolicy: policy.yaml\nlimits: {{ {limits} }}\n"
             ),
         );
-        write(
-            "policy.yaml",
-            &format!(
-                "version: 1\nclients: [{{ methods: [none, faulty, brief] }}]\n\
-                 rules: [{{ name: all, action: permit, special-use: permit, limits: {{ sessions: 1 }}, \
-                 ticket-end: {ticket_end} }}]\n"
-            ),
-        );
+        write("policy.yaml", policy);
         let mut registry = Registry::shipped();
         registry.register(Faulty).unwrap();
         registry.register(Brief).unwrap();
+        registry.register(Groupless).unwrap();
         let loaded = Snapshot::load(&folder.path().join("socksd.yaml"), &registry, None);
         let snapshot = loaded.unwrap_or_else(|findings| panic!("{findings}")).snapshot;
         let audit = Audit::open(&folder.path().join("audit.jsonl")).unwrap();
@@ -267,4 +298,54 @@ async fn a_tunnel_that_outlives_its_ticket_is_marked_where_the_rule_lets_it() {
         assert_eq!((&record["verdict"], &record["expired"]), (&"permit".into(), &true.into()), "{record}");
         assert_ne!(record["cause"], "ticket-expired");
     }
+}
+
+#[tokio::test]
+async fn a_record_tells_why_the_groups_could_not_be_learned() {
+    let everybody = "{ name: all, action: permit, special-use: permit }";
+    let guests = format!("{{ name: no-guests, action: deny, identity: 'group:guests' }}, {everybody}");
+    let staff = "{ name: staff, action: permit, identity: 'group:staff', special-use: permit }";
+    let unknown = "rule `no-guests` denies a group, and the groups of the identity could not be learned";
+    let table = [
+        (guests.as_str(), Some("no-guests"), "denied", Some(unknown)),
+        (staff, None, "denied-by-default", Some("no rule matches")),
+        (everybody, Some("all"), "connection-refused", None),
+    ];
+    // A socket that has a port and does not listen refuses whoever comes.
+    let deaf = TcpSocket::new_v4().unwrap();
+    deaf.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    for (rules, rule, cause, detail) in table {
+        let policy = format!("version: 1\nclients: [{{ methods: [groupless] }}]\nrules: [{rules}]\n");
+        let bench = Bench::under("", &policy).await;
+        let (mut client, task) = bench.client().await;
+        assert_ne!(open_tunnel_by(0x83, &mut client, deaf.local_addr().unwrap()).await, 0);
+        drop(client);
+        task.await.unwrap();
+        let record = &bench.records()[0];
+        assert_eq!(record["groups-missing"], "the directory does not answer");
+        assert_eq!(record.get("groups"), None);
+        assert_eq!((&record["identity"], &record["cause"]), (&"groupless:eve".into(), &cause.into()));
+        assert_eq!(record["rule"].as_str(), rule);
+        assert!(detail.is_none_or(|detail| record["detail"] == detail), "{record}");
+    }
+}
+
+#[tokio::test]
+async fn a_login_that_is_refused_because_groups_could_not_be_learned_tells_so() {
+    let policy = "
+version: 1
+clients:
+  - { methods: [groupless], identity: 'group:guests', protection: confidentiality }
+  - { methods: [groupless] }
+rules: [{ name: all, action: permit }]
+";
+    let bench = Bench::under("", policy).await;
+    let (mut client, task) = bench.client().await;
+    say(&mut client, &[5, 1, 0x83], &[5, 0x83]).await;
+    assert_eq!(client.read(&mut [0]).await.unwrap(), 0);
+    task.await.unwrap();
+    let record = &bench.records()[0];
+    assert_eq!(record["cause"], "protection-not-allowed");
+    assert_eq!(record["claimed-identity"], "eve");
+    assert_eq!(record["groups-missing"], "the directory does not answer");
 }
