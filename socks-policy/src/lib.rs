@@ -44,6 +44,7 @@
 //! ```
 
 mod clients;
+mod commands;
 mod decision;
 mod explain;
 mod index;

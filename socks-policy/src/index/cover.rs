@@ -6,8 +6,9 @@ use super::bits::Search;
 use super::identities::names_group;
 use super::prefixes::Prefix;
 use super::{Dimension, Index};
+use crate::commands::Commands;
 use crate::pattern::HostPattern;
-use crate::rule::{Commands, Rule};
+use crate::rule::Rule;
 use crate::set::{Condition, Set};
 
 /// Sets with more elements than this are covered by nothing but themselves: a limit on the work.

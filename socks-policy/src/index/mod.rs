@@ -27,8 +27,9 @@ use self::identities::Identities;
 use self::names::{Names, Words};
 use self::prefixes::{Networks, Prefix, Prefixes};
 use self::table::Usage;
+use crate::commands::Commands;
 use crate::pattern::{HostPattern, PortRange};
-use crate::rule::{Commands, Rule};
+use crate::rule::Rule;
 use crate::view::{Site, View};
 
 /// The rules of a ruleset, by what they ask for.

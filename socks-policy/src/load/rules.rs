@@ -9,8 +9,9 @@ use socks_config::{Fields, Finding, Node, value};
 
 use super::element;
 use super::read::Reader;
+use crate::commands::Commands;
 use crate::decision::Grant;
-use crate::rule::{Action, Commands, Rule};
+use crate::rule::{Action, Rule};
 use crate::trial::REASONS;
 use crate::{Egress, Terms, TicketEnd};
 
