@@ -7,7 +7,7 @@ use serde::Serialize;
 use socks_auth::Registry;
 use socks_core::wire::{Host, Target};
 use socks_core::{Identity, Level, Principal};
-use socks_policy::{Decision, Explanation, Fact, Operation, Query};
+use socks_policy::{Explanation, Fact, Operation, Query, Verdict};
 use tokio::runtime::Runtime;
 
 use crate::config::is_word;
@@ -118,9 +118,10 @@ impl Explain {
             Host::Ip(ip) => Some(*ip),
             Host::Name(_) => None,
         };
-        let decision = snapshot.ruleset.decide(&query(literal));
         let mut answer = Answer { request: snapshot.ruleset.explain(&query(literal)), resolved: None };
-        if let (Decision::Needs(Fact::Address), Host::Name(name)) = (decision, &self.to.host) {
+        // A client that is not admitted is denied without a lookup, here as in the gateway.
+        let verdict = &answer.request.verdict;
+        if let (Verdict::Needs { fact: Fact::Address }, Host::Name(name)) = (verdict, &self.to.host) {
             let most = snapshot.settings.limits.resolve_timeout;
             let looked_up = runtime.block_on(snapshot.resolver.lookup(name, most));
             let explain =
