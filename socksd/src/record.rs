@@ -122,6 +122,7 @@ impl Record {
             method = line.method,
             identity = line.identity,
             groups_missing = line.groups_missing,
+            protection = line.protection,
             command = line.command,
             target = line.target,
             dialled = line.dialled.map(tracing::field::display),
@@ -264,3 +265,6 @@ struct Line<'a> {
     down: u64,
     seconds: f64,
 }
+
+#[cfg(test)]
+mod tests;

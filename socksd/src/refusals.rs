@@ -139,4 +139,18 @@ mod tests {
         assert_eq!(single, 10);
         assert_eq!(counted(&refusals), 90);
     }
+
+    #[test]
+    fn every_field_is_described_in_the_reference() {
+        let (time, causes) = (Timestamp::UNIX_EPOCH, BTreeMap::from([("socks4", 1)]));
+        let (source, count) = ("192.0.2.1".to_owned(), 1);
+        let line = Line { v: 1, event: "refusals", time, since: time, source, count, causes: &causes };
+        let reference = include_str!("../../docs/audit.md");
+        let (_, section) = reference.split_once("## Event `refusals`").unwrap();
+        let (section, _) = section.split_once("\n## ").unwrap();
+        for field in serde_json::to_value(line).unwrap().as_object().unwrap().keys() {
+            let is_described = |row: &str| row.starts_with("| `") && row.contains(&format!("`{field}`"));
+            assert!(section.lines().any(is_described), "`{field}`");
+        }
+    }
 }

@@ -159,7 +159,9 @@ fn the_log_says_the_same_as_the_audit_file() {
         (event["message"] == "session").then_some(event)
     });
     let line = line.expect("one event for the session");
-    for field in ["session", "method", "identity", "target", "rule", "verdict", "cause", "up", "down"] {
+    for field in
+        ["session", "method", "identity", "protection", "target", "rule", "verdict", "cause", "up", "down"]
+    {
         assert_eq!(line[field], record.0[field], "field `{field}` of {line}");
     }
     assert_eq!(line["client"], address);
