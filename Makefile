@@ -15,7 +15,7 @@ TEST_NEEDS := $(BUILD_NEEDS) socksify=dante-client danted=dante-server microsock
 	$(REALM_NEEDS) gss-client=krb5-gss-samples faketime=faketime ssh=openssh-client
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test test-long bench bench-check need-build need-test
+.PHONY: help run build test test-long bench bench-check need-build need-run need-test
 
 help: ## Lists what can be made.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -24,14 +24,18 @@ need-build:
 	@scripts/need-rust $(CARGO)
 	@$(NEED) $(BUILD_NEEDS)
 
+need-run: need-build
+	@$(NEED) $(REALM_NEEDS)
+
 need-test: need-build
 	@$(NEED) $(TEST_NEEDS)
 
-build: need-build ## Builds the gateway for use: target/release/socksd.
-	$(CARGO) build --release --locked -p socksd
+# In one call: apart from each other, the programs would have their dependencies built several times.
+build: need-build ## Builds the programs for use: target/release/socksd, socks-forward and others.
+	$(CARGO) build --release --locked -p socksd -p socks-client -p krb-testenv -p tests \
+		--bin socksd --bin socks-forward --bin krb-testenv --bin demo-web
 
-run: build ## Starts the gateway on deploy/example and prints two curl lines to try.
-	@$(CARGO) build --release --locked -q -p tests --bin demo-web
+run: need-run build ## Starts the gateway and a throw-away Kerberos realm, and prints lines to try.
 	@scripts/run
 
 # Whole-program tests run against the program as it is shipped, so it is built first.

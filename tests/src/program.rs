@@ -5,6 +5,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Mutex, OnceLock};
 
+/// Packages that are chosen together, as the Makefile does: each by itself would want its dependencies with other
+/// features, and have them built once more.
+const TOGETHER: [&str; 4] = ["socksd", "socks-client", "krb-testenv", "tests"];
+
 /// The path of a program of this workspace, such as `socksd`, built from what the tree says now.
 ///
 /// It is built with the profile that the tests themselves were built with; `SOCKSD_TEST_PROFILE` (`dev`,
@@ -30,9 +34,11 @@ fn build(package: &str, program: &str) -> PathBuf {
     let profile = std::env::var("SOCKSD_TEST_PROFILE").unwrap_or(own_profile);
     let folder = if profile == "dev" { "debug" } else { &profile };
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
+    let packages = if TOGETHER.contains(&package) { &TOGETHER[..] } else { &[package][..] };
     let status = Command::new(cargo)
         .args(["build", "--quiet", "--locked", "--bin", program, "--profile", &profile])
-        .args(["--package", package, "--target-dir"])
+        .args(packages.iter().flat_map(|package| ["--package", package]))
+        .arg("--target-dir")
         .arg(&target)
         .current_dir(workspace())
         .status()
