@@ -12,7 +12,9 @@ const NOW: Timestamp = Timestamp::constant(1_767_225_600, 0);
 /// The README and the pages of the reference.
 fn pages() -> Vec<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let docs = std::fs::read_dir(root.join("docs")).unwrap().map(|entry| entry.unwrap().path());
+    let docs = std::fs::read_dir(root.join("docs"))
+        .expect("the documentation")
+        .map(|entry| entry.expect("an entry").path());
     docs.filter(|path| path.extension().is_some_and(|end| end == "md"))
         .chain([root.join("README.md")])
         .collect()
