@@ -35,21 +35,27 @@ build: need-build ## Builds the programs for use: target/release/socksd, socks-f
 	$(CARGO) build --release --locked -p socksd -p socks-client -p krb-testenv -p tests \
 		--bin socksd --bin socks-forward --bin krb-testenv --bin demo-web
 
+# Debian's own is without GSSAPI. This one comes into a cache outside the tree.
+.PHONY: dante
+dante: need-build ## Builds Dante with GSSAPI for the tests, once: about a minute.
+	@$(NEED) make=make xz=xz-utils
+	@scripts/dante
+
 run: need-run build ## Starts the gateway and a throw-away Kerberos realm, and prints lines to try.
 	@scripts/run
 
 # Whole-program tests run against the program as it is shipped, so it is built first.
-test: need-test build ## Runs every test, with bounded copies of the long ones.
+test: need-test dante build ## Runs every test, with bounded copies of the long ones.
 	$(CARGO) test --locked --workspace --exclude tests
 	SOCKSD_TEST_PROFILE=release $(CARGO) test --locked -p tests -- --test-threads=$(THREADS)
 
-test-long: need-test build ## Runs what takes long: large loads, soaks, and a round of each benchmark.
+test-long: need-test dante build ## Runs what takes long: large loads, soaks, and a round of each benchmark.
 	SOCKSD_TEST_PROFILE=release $(CARGO) test --locked --release -p tests -- --ignored --test-threads=1
 	$(CARGO) bench --locked -p tests --bench relay -- --rounds 1
 	$(CARGO) bench --locked -p tests --bench connections -- --rounds 1
 
-bench: need-test build ## Measures the gateway beside microsocks and danted.
+bench: need-test dante build ## Measures the gateway beside microsocks and danted.
 	$(CARGO) bench --locked -p tests
 
-bench-check: need-test build ## As bench, and fails when a bound is missed; for a quiet machine.
+bench-check: need-test dante build ## As bench, and fails when a bound is missed; for a quiet machine.
 	$(CARGO) bench --locked -p tests -- --check

@@ -7,6 +7,7 @@
 pub mod audit;
 pub mod client;
 pub mod command;
+pub mod dante;
 pub mod folder;
 pub mod forwarder;
 pub mod gateway;

@@ -14,7 +14,7 @@ use crate::{DEADLINE, Folder, command, process};
 pub struct Rival {
     child: Child,
     address: SocketAddr,
-    _folder: Folder,
+    folder: Folder,
 }
 
 impl Rival {
@@ -53,10 +53,10 @@ impl Rival {
         Self::start(&mut command, address, folder)
     }
 
-    fn start(command: &mut Command, address: SocketAddr, folder: Folder) -> Self {
+    pub(crate) fn start(command: &mut Command, address: SocketAddr, folder: Folder) -> Self {
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let child = command.spawn().unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
-        let rival = Self { child, address, _folder: folder };
+        let rival = Self { child, address, folder };
         let until = Instant::now() + DEADLINE;
         while TcpStream::connect(address).is_err() {
             assert!(Instant::now() < until, "{command:?} does not listen on {address}");
@@ -68,6 +68,11 @@ impl Rival {
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// The folder with its configuration, and its log where it has one.
+    pub fn folder(&self) -> &Folder {
+        &self.folder
     }
 
     /// Its process; it may have children.
@@ -92,13 +97,13 @@ impl Drop for Rival {
 }
 
 /// The name of the user who runs this.
-fn own_name() -> String {
+pub(crate) fn own_name() -> String {
     let id = command::run(Command::new(command::tool("id")).arg("-un"), DEADLINE).succeeded();
     id.text().trim().to_owned()
 }
 
 /// A port that was free a moment ago: these servers cannot choose one themselves.
-fn free_address() -> SocketAddr {
+pub(crate) fn free_address() -> SocketAddr {
     let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port on loopback");
     listener.local_addr().expect("a bound listener")
 }
