@@ -19,6 +19,8 @@ pub mod process;
 pub mod program;
 pub mod rivals;
 pub mod setup;
+pub mod site;
+pub mod tap;
 pub mod targets;
 
 pub use audit::Record;
