@@ -137,7 +137,8 @@ impl Gssapi {
                     }
                     Action::Receive { send } => {
                         exchange.write_all(&send).await?;
-                        let message = receive(exchange, negotiation.most_token()).await?;
+                        let message = receive(exchange, negotiation.most_token()).await;
+                        let message = message.map_err(|fault| self.at_hang_up(exchange.step(), fault))?;
                         action = self.explained(exchange.step(), negotiation.receive(message))?;
                     }
                 }
@@ -157,6 +158,18 @@ impl Gssapi {
             Stage::Continue { token, context } => (Some(context), Stepped::Continue { token }),
             Stage::Complete { token, halves } => (None, Stepped::Complete { token, halves }),
         })
+    }
+
+    /// What it means for the user that a gateway says nothing where it should answer.
+    fn at_hang_up(&self, step: Step, fault: Fault) -> Fault {
+        match fault {
+            // Differs from RFC 1961 section 3.8: Dante's server hangs up where it should abort.
+            Fault::HungUp if step == Step::ProtectionLevel => Fault::Rejected(
+                format!("gateway hung up: it may not allow the level `{}`, or not this user", self.asked)
+                    .into(),
+            ),
+            other => other,
+        }
     }
 
     /// What a failed negotiation means for the user.

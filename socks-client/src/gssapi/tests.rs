@@ -251,6 +251,11 @@ async fn gateways_that_misbehave_are_named_with_their_step() {
             "protection level: gateway does not allow the level `integrity`, or not this user".into(),
         ),
         (
+            b"\x01\x01\0\x07token 2".to_vec(),
+            "protection level: gateway hung up: it may not allow the level `integrity`, or not this user"
+                .into(),
+        ),
+        (
             b"\x01\x01\0\x07token 2\x01\x02\0\x01\x02".to_vec(),
             "protection level: gateway's answer: octets are no protected frame".into(),
         ),
