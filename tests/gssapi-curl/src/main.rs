@@ -1,7 +1,9 @@
 //! A curl of today that logs in at a SOCKS gateway with Kerberos, for the tests.
 //!
-//! usage: gssapi-curl --version
-//!        gssapi-curl PROXY URL [FILE]
+//! ```text
+//! gssapi-curl --version
+//! gssapi-curl PROXY URL [FILE]
+//! ```
 //!
 //! PROXY is `socks5h://HOST:PORT`. With FILE the file's octets are put to the URL, without it the URL is fetched. The
 //! answer's body goes to standard output. Exits as curl does: 0, or curl's own code with curl's words on standard
