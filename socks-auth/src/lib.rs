@@ -4,6 +4,8 @@
 //! a [`Registry`]. What ships here, [`none`] and [`password`], registers the way a stranger's crate does; the
 //! checks that each method should pass are in [`testing`].
 //!
+//! Groups that a method does not learn from its own proof come from the sources in [`groups`].
+//!
 //! A method sees an [`AuthSession`]: a byte pipe and what is known of the client, never a socket, a policy or
 //! a configuration file.
 //!
@@ -36,6 +38,7 @@
 
 mod authenticator;
 mod factory;
+pub mod groups;
 pub mod none;
 pub mod password;
 mod registry;
