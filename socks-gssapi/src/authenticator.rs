@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use socks_auth::groups::GroupSource;
 use socks_auth::{AuthError, AuthSession, Authenticated, Authenticator};
 use socks_core::Identity;
 use socks_core::wire::{DecodeError, Method};
@@ -12,6 +13,7 @@ use tracing::debug;
 use crate::acceptor::{AcceptError, Accepted, Pending};
 use crate::diagnosis::{Diagnosis, Fault};
 use crate::frame::VERSION;
+use crate::groups::GroupRules;
 use crate::message::{Message, MessageError, Start, TokenKind};
 use crate::negotiation::server::{BareLevels, Established, Server, Stepped};
 use crate::negotiation::{Action, Limits, Refusal};
@@ -22,12 +24,32 @@ pub struct Gssapi {
     pool: Arc<Pool>,
     limits: Limits,
     bare_levels: BareLevels,
+    groups: GroupRules,
 }
 
 impl Gssapi {
-    /// The method over a pool that accepts contexts.
+    /// The method over a pool that accepts contexts; groups are those of the ticket, if it tells any.
     pub fn new(pool: Arc<Pool>, limits: Limits, bare_levels: BareLevels) -> Self {
-        Self { pool, limits, bare_levels }
+        Self { pool, limits, bare_levels, groups: GroupRules::default() }
+    }
+
+    /// The same method with other rules for groups.
+    #[must_use]
+    pub fn with_groups(mut self, groups: GroupRules) -> Self {
+        self.groups = groups;
+        self
+    }
+
+    /// The same method with one source of groups more, which is asked after those it has.
+    #[must_use]
+    pub fn group_source(mut self, source: Arc<dyn GroupSource>) -> Self {
+        self.groups = self.groups.with(source);
+        self
+    }
+
+    /// Where it takes groups from.
+    pub fn groups(&self) -> &GroupRules {
+        &self.groups
     }
 
     /// The pool that accepts contexts.
@@ -49,6 +71,7 @@ impl Authenticator for Gssapi {
     async fn authenticate(&self, session: &mut AuthSession<'_>) -> Result<Authenticated, AuthError> {
         let mut acceptance = Acceptance {
             pool: &self.pool,
+            groups: &self.groups,
             server: Server::new(self.limits, self.bare_levels),
             pending: None,
             identity: None,
@@ -67,6 +90,7 @@ impl Authenticator for Gssapi {
 /// One negotiation on its way.
 struct Acceptance<'a> {
     pool: &'a Pool,
+    groups: &'a GroupRules,
     server: Server,
     /// A context between two steps.
     pending: Option<Pending>,
@@ -94,7 +118,7 @@ impl Acceptance<'_> {
                 }
                 Action::Step { token } => {
                     let accepted = self.pool.step(self.pending.take(), token).await?;
-                    self.stepped(session, accepted)?
+                    self.stepped(session, accepted).await?
                 }
                 Action::Finish { send, protection } => {
                     send_all(session, &send).await?;
@@ -110,15 +134,24 @@ impl Acceptance<'_> {
         }
     }
 
-    fn stepped(&mut self, session: &AuthSession<'_>, accepted: Accepted) -> Result<Action, Refusal> {
+    async fn stepped(
+        &mut self,
+        session: &mut AuthSession<'_>,
+        accepted: Accepted,
+    ) -> Result<Action, Refusal> {
         match accepted {
             Accepted::Continue { token, pending } => {
                 self.pending = Some(pending);
                 self.server.stepped(Stepped::Continue { token })
             }
             Accepted::Complete { token, established } => {
-                let identity = established.identity();
+                let identity = established.named();
                 debug!(%identity, service = %established.service, "context is established");
+                // Groups come first: the rows that allow levels may be about them.
+                let identity = self.groups.learn(identity, self.groups.of_ticket(&established.groups)).await;
+                if let Some(why) = &identity.groups_missing {
+                    debug!(%identity, %why, "groups are unknown");
+                }
                 let levels = session.levels(&identity);
                 self.identity = Some(identity);
                 let established = Established { halves: established.halves, levels };

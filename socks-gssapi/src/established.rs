@@ -2,20 +2,19 @@
 
 use std::fmt;
 
+use socks_auth::groups::LOCAL_NAME;
 use socks_core::{Identity, Principal, Timestamp};
 
 use crate::cfx::{self, ContextKeys, Enctype, KeyOrigin, Role};
+use crate::groups::{TicketGroups, TicketUse};
 use crate::gss::{Failure, Lucid};
 use crate::mit::{self, Ordering};
-use crate::pac::LogonSids;
 use crate::protect::Halves;
 use crate::rules::{Candidate, Engine, Rules, Unfit};
 use crate::sys::{Context, Name};
 
 /// The attribute that holds a ticket's authentication indicators (RFC 8129).
 const INDICATORS: &str = "auth-indicators";
-/// The attribute that holds who the client is to a Windows domain (MS-PAC section 2.5).
-const LOGON_INFO: &str = "urn:mspac:logon-info";
 
 /// A context that is established on the acceptor's side, with all that is known of the client.
 #[non_exhaustive]
@@ -32,12 +31,10 @@ pub struct Established {
     pub ticket_end: Option<Timestamp>,
     /// How the client has authenticated to the key distribution centre, if that vouches for it (RFC 8129).
     pub indicators: Vec<Box<str>>,
-    /// `KERB_VALIDATION_INFO` with the client's groups (MS-PAC section 2.5), when it is signed and complete.
-    pub logon_info: Option<Vec<u8>>,
-    /// The client's own SID, by the same.
+    /// The client's own SID, when its ticket tells the groups.
     pub sid: Option<Box<str>>,
-    /// The SIDs of its groups, by the same.
-    pub groups: Vec<Box<str>>,
+    /// What its ticket says of the client's groups (MS-PAC section 2.5).
+    pub groups: TicketGroups,
     /// Its messages' protection.
     pub halves: Halves,
 }
@@ -77,9 +74,7 @@ impl Established {
         })?;
         let name = facts.initiator.display()?;
         let client = name.parse().map_err(|_| Unfit::Name(name.into()))?;
-        let logon_info = logon_info(&facts.initiator);
-        let sids = logon_info.as_deref().map(LogonSids::read).transpose().map_err(|_| Unfit::Groups)?;
-        let (sid, groups) = sids.map_or((None, Vec::new()), |sids| (Some(sids.user), sids.groups));
+        let (sid, groups) = TicketGroups::read(&facts.initiator);
         Ok(Self {
             client,
             local_name: facts.initiator.local().ok().map(String::into_boxed_str),
@@ -87,29 +82,31 @@ impl Established {
             enctype: keys.enctype,
             ticket_end: Timestamp::from_second(lucid.ends_at.into()).ok(),
             indicators: indicators(&facts.initiator),
-            logon_info,
             sid,
             groups,
             halves: protect(context, &lucid, &keys, rules.engine)?,
         })
     }
 
-    /// The identity that it proves.
+    /// The identity that it proves, with the groups that the ticket tells, if it tells any.
     pub fn identity(&self) -> Identity {
+        self.groups.answers(TicketUse::IfThere).apply(self.named(), Timestamp::now())
+    }
+
+    /// The identity before anybody has asked for its groups.
+    pub(crate) fn named(&self) -> Identity {
         let mut identity = Identity::principal(self.client.clone());
         identity.valid_until = self.ticket_end;
-        identity.groups.clone_from(&self.groups);
         let mut attribute = |name: &str, value: &str| {
             identity.attributes.insert(name.into(), value.into());
         };
         attribute("service", &self.service);
         attribute("enctype", &enctype_name(self.enctype));
         if let Some(local_name) = &self.local_name {
-            attribute("local-name", local_name);
+            attribute(LOCAL_NAME, local_name);
         }
         if let Some(sid) = &self.sid {
             attribute("sid", sid);
-            attribute("groups-from", "ticket");
         }
         if !self.indicators.is_empty() {
             attribute("indicators", &self.indicators.join(","));
@@ -154,13 +151,9 @@ pub(crate) fn protect(
 }
 
 fn indicators(client: &Name) -> Vec<Box<str>> {
-    let vouched = client.attribute(INDICATORS).into_iter().filter(|value| value.authenticated);
+    let values = client.attribute(INDICATORS).unwrap_or_default();
+    let vouched = values.into_iter().filter(|value| value.authenticated);
     vouched.filter_map(|value| String::from_utf8(value.octets).ok()).map(String::into_boxed_str).collect()
-}
-
-fn logon_info(client: &Name) -> Option<Vec<u8>> {
-    let mut values = client.attribute(LOGON_INFO).into_iter();
-    values.find(|value| value.authenticated && value.complete).map(|value| value.octets)
 }
 
 /// What the record calls an encryption type.

@@ -6,11 +6,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer};
-use socks_auth::{Authenticator, AuthenticatorFactory, BuildContext, BuildError, Size};
+use socks_auth::{Authenticator, AuthenticatorFactory, BuildContext, BuildError, Size, Span};
 
 use crate::authenticator::Gssapi;
 use crate::diagnosis::Diagnosis;
 use crate::frame::MOST_TOKEN;
+use crate::groups::{GroupRules, GroupsFrom};
 use crate::keytab::KeytabEntry;
 use crate::negotiation::Limits;
 use crate::negotiation::server::BareLevels;
@@ -58,6 +59,10 @@ pub struct Options {
     /// Whether session keys of DES and RC4 are accepted; by default not.
     #[serde(default)]
     pub allow_weak_enctypes: bool,
+    /// Where the groups of a client come from, all put together; by default its ticket, if that tells any.
+    pub groups: Option<Vec<GroupsFrom>>,
+    /// For how long what the local group database says is kept, by default 60 seconds, at most an hour.
+    pub group_cache: Option<Span>,
 }
 
 /// Who protects messages.
@@ -79,17 +84,35 @@ impl AuthenticatorFactory for GssapiFactory {
     }
 
     fn build(&self, options: Options, context: &BuildContext) -> Result<Arc<dyn Authenticator>, BuildError> {
+        Ok(Arc::new(self.method(&options, context)?))
+    }
+}
+
+impl GssapiFactory {
+    /// Makes the method itself, for a factory that adds something of its own, such as a
+    /// [source of groups](Gssapi::group_source).
+    ///
+    /// # Errors
+    /// As [`AuthenticatorFactory::build`].
+    pub fn method(&self, options: &Options, context: &BuildContext) -> Result<Gssapi, BuildError> {
         let rules = options.rules(context)?;
         let limits = options.limits()?;
         let size = options.pool_size();
         warn_of_keytab(&rules.keytab, context);
-        let previous = context.previous::<Gssapi>().map(|previous| Arc::clone(previous.pool()));
+        let previous = context.previous::<Gssapi>();
+        let groups = GroupRules::build(
+            options.groups.as_deref(),
+            options.group_cache,
+            previous.as_deref().map(Gssapi::groups),
+            context,
+        )?;
         let pool = previous
+            .map(|previous| Arc::clone(previous.pool()))
             .filter(|pool| *pool.rules() == rules && pool.size() == size)
             .unwrap_or_else(|| Arc::new(Pool::new(Arc::new(rules), size)));
         pool.check().map_err(|diagnosis| unbuildable(&diagnosis))?;
         let bare_levels = if options.nec { BareLevels::Accept } else { BareLevels::Refuse };
-        Ok(Arc::new(Gssapi::new(pool, limits, bare_levels)))
+        Ok(Gssapi::new(pool, limits, bare_levels).with_groups(groups))
     }
 }
 

@@ -67,6 +67,12 @@ impl Failure {
     pub(crate) fn ours(text: &str) -> Self {
         Self { major: 0, minor: 0, text: text.to_owned() }
     }
+
+    /// Tells whether what was asked for is just not there.
+    pub(crate) fn is_unavailable(&self) -> bool {
+        // RFC 2744 section 3.9.1: routine errors are the lower octet of the upper half.
+        self.major & 0x00FF_0000 == libgssapi_sys::_GSS_S_UNAVAILABLE
+    }
 }
 
 /// One value of a name's attribute.

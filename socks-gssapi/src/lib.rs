@@ -26,6 +26,7 @@ mod diagnosis;
 mod established;
 mod factory;
 mod frame;
+mod groups;
 mod gss;
 mod initiator;
 mod keytab;
@@ -46,6 +47,7 @@ pub use checkup::{CentreAnswer, EnctypeInfo, Strength, clock_answer, clock_reque
 pub use diagnosis::{Cause, Diagnosis, Fault};
 pub use established::Established;
 pub use factory::{EngineOption, GssapiFactory, Options};
+pub use groups::{GroupRules, GroupsFrom, TicketGroups};
 pub use initiator::{ClientRules, Initiated, Initiator, TargetName, Traffic};
 pub use keytab::{KeytabEntry, KeytabError};
 pub use message::{Message, MessageError, Start, TokenKind};

@@ -5,12 +5,16 @@
 
 use std::fmt::Write as _;
 
+use socks_core::Timestamp;
+
 /// The most groups of each of the three lists; Windows itself stops at 1,024.
 const MOST_GROUPS: u32 = 4096;
 /// The most characters of a name in the structure, which is skipped.
 const MOST_CHARACTERS: u32 = 4096;
 /// The most sub-authorities of a SID (MS-DTYP section 2.4.2).
 const MOST_SUB_AUTHORITIES: u8 = 15;
+/// Seconds from 1601, where Windows begins to count, to 1970.
+const SECONDS_TO_1970: i64 = 11_644_473_600;
 /// The headers of a type's serialization, version 1 (MS-RPCE sections 2.2.6.1 and 2.2.6.2).
 const HEADERS: usize = 16;
 
@@ -28,6 +32,14 @@ pub(crate) struct LogonSids {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the ticket's authorization data cannot be read")]
 pub(crate) struct PacError;
+
+/// When the client logged in, out of the attribute `urn:mspac:client-info` (MS-PAC section 2.7): its first eight
+/// octets are a time in units of 100 ns.
+pub(crate) fn issued(octets: &[u8]) -> Option<Timestamp> {
+    let ticks = u64::from_le_bytes(*octets.first_chunk()?);
+    let seconds = i64::try_from(ticks / 10_000_000).ok()?;
+    Timestamp::from_second(seconds - SECONDS_TO_1970).ok()
+}
 
 /// A list of `GROUP_MEMBERSHIP` or of `KERB_SID_AND_ATTRIBUTES`: how many, and whether it is there.
 #[derive(Debug, Clone, Copy)]
@@ -317,6 +329,16 @@ mod tests {
         assert_eq!(&*sids.user, "S-1-5-21-1-2-3-1104");
         let groups: Vec<&str> = sids.groups.iter().map(|group| &**group).collect();
         assert_eq!(groups, ["S-1-5-21-1-2-3-513", "S-1-5-21-1-2-3-512", "S-1-18-1", "S-1-5-21-9-9-9-1200"]);
+    }
+
+    #[test]
+    fn the_time_of_the_login_counts_from_1601() {
+        // 2026-01-01T00:00:00Z, and the length and text of a name behind it.
+        let mut octets = 134_116_992_000_000_000_u64.to_le_bytes().to_vec();
+        octets.extend([2, 0, b'a', 0]);
+        assert_eq!(issued(&octets), "2026-01-01T00:00:00Z".parse().ok());
+        assert_eq!(issued(&octets[..7]), None);
+        assert_eq!(issued(&[0xFF; 8]), None, "beyond all years");
     }
 
     #[test]

@@ -110,9 +110,6 @@ pub enum Unfit {
     /// The client's name is no principal.
     #[error("client's name `{0}` is no principal")]
     Name(Box<str>),
-    /// The ticket's groups cannot be read: a rule that denies one of them would not be met.
-    #[error("ticket's authorization data, which hold the client's groups, cannot be read")]
-    Groups,
 }
 
 /// What is known of a context when it is judged.

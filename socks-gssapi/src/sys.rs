@@ -146,7 +146,7 @@ impl Name {
     }
 
     /// The values of an attribute; none when the name has no such attribute.
-    pub(crate) fn attribute(&self, attribute: &str) -> Vec<AttributeValue> {
+    pub(crate) fn attribute(&self, attribute: &str) -> Result<Vec<AttributeValue>, Failure> {
         let (mut values, mut more) = (Vec::new(), -1);
         while more != 0 && values.len() < MOST_VALUES {
             let (mut minor, mut authenticated, mut complete) = (0, 0, 0);
@@ -165,17 +165,14 @@ impl Name {
                     &mut more,
                 )
             };
-            if checked(major, minor).is_err() {
-                break;
-            }
-            let octets = value.octets().to_vec();
-            values.push(AttributeValue {
-                authenticated: authenticated != 0,
-                complete: complete != 0,
-                octets,
-            });
+            match checked(major, minor) {
+                Err(failure) if failure.is_unavailable() => break,
+                answer => answer?,
+            };
+            let (authenticated, complete) = (authenticated != 0, complete != 0);
+            values.push(AttributeValue { authenticated, complete, octets: value.octets().to_vec() });
         }
-        values
+        Ok(values)
     }
 }
 

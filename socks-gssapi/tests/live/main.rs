@@ -11,5 +11,6 @@
 mod accepting;
 mod diagnoses;
 mod engines;
+mod groups;
 mod method;
 mod stage;

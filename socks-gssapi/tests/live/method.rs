@@ -43,7 +43,7 @@ async fn meet<T>(
 }
 
 /// Plays the client's part; the protection that was agreed, or what the server said instead.
-async fn negotiate(
+pub(crate) async fn negotiate(
     mut pipe: DuplexStream,
     asked: Level,
     accepted: Levels,
