@@ -143,6 +143,13 @@ mod tests {
     }
 
     #[test]
+    fn the_sample_has_no_mistake() {
+        let members = read(include_str!("../../../deploy/example/groups.yaml")).unwrap();
+        let alice = members.groups_of(&principal("alice@CORP.EXAMPLE")).unwrap();
+        assert_eq!(alice, ["staff", "build-admins"].map(Box::from));
+    }
+
+    #[test]
     fn a_plain_name_that_looks_like_a_principal_has_unknown_groups() {
         let members = read("groups: { staff: [alice@R] }").unwrap();
         assert!(members.groups_of(&Identity::user("alice@R")).is_err());
