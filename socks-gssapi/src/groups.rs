@@ -12,6 +12,7 @@ use socks_auth::groups::{
 use socks_auth::{BuildContext, BuildError, Span};
 use socks_core::{Identity, Timestamp};
 
+use crate::gss::{AttributeValue, Failure};
 use crate::pac::{self, LogonSids};
 use crate::sys::Name;
 
@@ -130,24 +131,11 @@ impl GroupRules {
 impl TicketGroups {
     /// Takes the user's own SID and the groups out of a ticket whose owner has this name.
     pub(crate) fn read(client: &Name) -> (Option<Box<str>>, Self) {
-        let unclear = |why: &str| (None, Self::Unclear(why.into()));
-        let values = match client.attribute(LOGON_INFO) {
-            Ok(values) => values,
-            Err(failure) => return unclear(&format!("ticket's groups cannot be read: {}", failure.text)),
-        };
-        let Some(value) = values.first() else { return (None, Self::Absent) };
-        if !value.authenticated || !value.complete {
-            return unclear(
-                "ticket's groups are not signed for this service: see to its key, or to the trust",
-            );
+        match logon_sids(client.attribute(LOGON_INFO)) {
+            Ok(None) => (None, Self::Absent),
+            Ok(Some(sids)) => (Some(sids.user), Self::Known { sids: sids.groups, issued: issued(client) }),
+            Err(why) => (None, Self::Unclear(why)),
         }
-        let Ok(sids) = LogonSids::read(&value.octets) else {
-            return unclear("ticket's groups are damaged: see to the key distribution centre");
-        };
-        let issued = client.attribute(CLIENT_INFO).unwrap_or_default();
-        let issued = issued.first().filter(|value| value.authenticated);
-        let issued = issued.and_then(|value| pac::issued(&value.octets));
-        (Some(sids.user), Self::Known { sids: sids.groups, issued })
     }
 
     /// What these groups mean for an identity.
@@ -167,6 +155,24 @@ impl TicketGroups {
         }
         answers
     }
+}
+
+/// What the attribute with the groups holds, or why that cannot be relied on.
+fn logon_sids(values: Result<Vec<AttributeValue>, Failure>) -> Result<Option<LogonSids>, Box<str>> {
+    let values = values.map_err(|failure| format!("ticket's groups cannot be read: {}", failure.text))?;
+    let Some(value) = values.first() else { return Ok(None) };
+    if !value.authenticated || !value.complete {
+        return Err("ticket's groups are not signed for this service: see to its key, or to the trust".into());
+    }
+    let sids = LogonSids::read(&value.octets);
+    sids.map(Some).map_err(|_| "ticket's groups are damaged: see to the key distribution centre".into())
+}
+
+/// When the client logged in at the key distribution centre, if the ticket tells.
+fn issued(client: &Name) -> Option<Timestamp> {
+    let values = client.attribute(CLIENT_INFO).unwrap_or_default();
+    let value = values.first().filter(|value| value.authenticated)?;
+    pac::issued(&value.octets)
 }
 
 impl fmt::Display for GroupsFrom {
@@ -214,6 +220,26 @@ mod tests {
         for (ticket, expected) in table {
             let uses = [TicketUse::IfThere, TicketUse::Required, TicketUse::Ignored];
             assert_eq!(uses.map(|how| outcome(ticket, how)), expected, "{ticket:?}");
+        }
+    }
+
+    #[test]
+    fn only_groups_that_are_signed_whole_and_readable_count() {
+        let value = |authenticated, complete, octets: &[u8]| {
+            Ok(vec![AttributeValue { authenticated, complete, octets: octets.to_vec() }])
+        };
+        let sample = pac::tests::sample();
+        let known = logon_sids(value(true, true, &sample)).unwrap().unwrap();
+        assert_eq!(&*known.user, "S-1-5-21-1-2-3-1104");
+        assert_eq!(logon_sids(Ok(vec![])), Ok(None));
+        for (values, why) in [
+            (value(false, true, &sample), "not signed"),
+            (value(true, false, &sample), "not signed"),
+            (value(true, true, &sample[1..]), "damaged"),
+            (Err(Failure::ours("no memory")), "cannot be read: no memory"),
+        ] {
+            let unclear = logon_sids(values).unwrap_err();
+            assert!(unclear.contains(why), "{unclear}");
         }
     }
 

@@ -260,7 +260,7 @@ impl<'a> Reader<'a> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use proptest::prelude::*;
 
     use super::*;
@@ -298,7 +298,8 @@ mod tests {
         }
     }
 
-    fn sample() -> Vec<u8> {
+    /// A logon of a user with four groups.
+    pub(crate) fn sample() -> Vec<u8> {
         let mut writer = Writer(vec![1, 0x10, 8, 0, 0xcc, 0xcc, 0xcc, 0xcc, 0, 0, 0, 0, 0, 0, 0, 0]);
         writer.number(0x2_0000);
         writer.0.extend([0xff; 48]);

@@ -143,4 +143,25 @@ mod tests {
         assert_eq!(source.groups(&user("bob")).await, Ok(first));
         assert_eq!(ASKED.load(Ordering::Relaxed), 2);
     }
+
+    #[tokio::test]
+    async fn many_that_ask_at_once_wait_for_one_answer() {
+        static ASKED: AtomicUsize = AtomicUsize::new(0);
+        fn count(_: &str) -> Result<Vec<Box<str>>, GroupError> {
+            ASKED.fetch_add(1, Ordering::Relaxed);
+            Ok(vec!["staff".into()])
+        }
+        let pool = Arc::new(LookupPool::of(1, 100));
+        let source = Arc::new(LocalGroups { pool, lookup: count, ..system() });
+        let asking: Vec<_> = (0..100)
+            .map(|_| {
+                let source = Arc::clone(&source);
+                tokio::spawn(async move { source.groups(&user("bob")).await })
+            })
+            .collect();
+        for answer in asking {
+            assert_eq!(answer.await.unwrap().unwrap().names, ["staff".into()]);
+        }
+        assert_eq!(ASKED.load(Ordering::Relaxed), 1);
+    }
 }

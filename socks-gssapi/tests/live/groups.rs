@@ -190,6 +190,7 @@ fn mistakes_in_the_options_are_told() {
             r#""groups": [{ "file": "/nowhere/groups.yaml" }]"#,
             r#""groups": ["pac", "pac"]"#,
             r#""group-cache": "2h""#,
+            r#""group-cache": "60""#,
         ] {
             let text = format!(r#"{{ "keytab": {:?}, {options} }}"#, rules().keytab);
             let context = BuildContext::new("gssapi", Path::new("/"), None);
@@ -198,5 +199,6 @@ fn mistakes_in_the_options_are_told() {
                 .and_then(|it| GssapiFactory.method(&it, &context).map_err(|error| error.to_string()));
             println!("{options}: {}", built.map(drop).unwrap_err());
         }
+        gssapi(r#", "groups": ["pac", "local"], "group-cache": "0s""#);
     });
 }
