@@ -104,6 +104,18 @@ fn groups_of_the_local_system_and_of_the_file_stand_together() {
 }
 
 #[test]
+fn a_file_that_breaks_while_the_gateway_runs_denies_what_a_group_is_denied() {
+    let (site, web) = (Site::start("[{ file: FILE }]"), targets::http());
+    std::fs::write(site.groups_file(), "groups: { staff: alice@ }\n").expect("a file");
+    let (answer, record) = site.get(web.address);
+    assert_ne!(answer.code, Some(0), "{answer}");
+    record.expect(&[("verdict", "deny"), ("rule", "no-contractors"), ("identity", "alice@EXAMPLE.TEST")]);
+    let why = record.text("groups-missing");
+    assert!(why.starts_with("source `file`: ") && why.contains("groups.yaml:1:"), "{record}");
+    assert!(record.0.get("groups").is_none(), "{record}");
+}
+
+#[test]
 fn a_file_with_a_mistake_keeps_the_gateway_from_starting() {
     let site = Site::start("[{ file: FILE }]");
     std::fs::write(site.groups_file(), "groups: { staff: alice@ }\n").expect("a file");
