@@ -59,6 +59,7 @@ enum File {
     Config,
     Policy,
     Users,
+    Groups,
 }
 
 impl File {
@@ -68,6 +69,7 @@ impl File {
         let all = |known: &[&str]| !keys.is_empty() && keys.iter().all(|key| known.contains(key));
         match () {
             () if all(&["users"]) => Some(Self::Users),
+            () if all(&["groups"]) => Some(Self::Groups),
             () if all(&POLICY) => Some(Self::Policy),
             () if all(&CONFIG) => Some(Self::Config),
             () => None,
@@ -86,9 +88,10 @@ struct Site {
     config: Option<Block>,
     policy: Option<Block>,
     users: Option<Block>,
+    groups: Option<Block>,
 }
 
-/// A `socksd.yaml` begins a site; a policy and a users file belong to the one before them.
+/// A `socksd.yaml` begins a site; a policy, a users file and a groups file belong to the one before them.
 fn sites(blocks: &[Block]) -> Vec<Site> {
     let mut sites = vec![Site::default()];
     for block in blocks.iter().filter(|block| block.kind == "yaml") {
@@ -98,6 +101,7 @@ fn sites(blocks: &[Block]) -> Vec<Site> {
             File::Config => &mut last.config,
             File::Policy => &mut last.policy,
             File::Users => &mut last.users,
+            File::Groups => &mut last.groups,
         };
         let taken = file == File::Config || place.is_some();
         if !taken {
@@ -109,6 +113,7 @@ fn sites(blocks: &[Block]) -> Vec<Site> {
             File::Config => site.config = Some(block.clone()),
             File::Policy => site.policy = Some(block.clone()),
             File::Users => site.users = Some(block.clone()),
+            File::Groups => site.groups = Some(block.clone()),
         }
         sites.push(site);
     }
@@ -134,6 +139,8 @@ impl Site {
         folder.write("policy.yaml", &policy.unwrap_or_else(|| "version: 1\nclients: []\nrules: []\n".into()));
         let users = self.users.as_ref().map(|block| block.text.as_str()).unwrap_or("users: []\n");
         folder.write("users.yaml", &with_hashes(users));
+        let groups = self.groups.as_ref().map(|block| block.text.as_str());
+        folder.write("groups.yaml", groups.unwrap_or("groups: {}\n"));
         folder.set_mode("users.yaml", 0o600);
         for name in config.split("keytab: ").skip(1).filter_map(|rest| rest.split([' ', '\n']).next()) {
             fs::copy(keytab(), folder.file(name)).expect("a keytab");
@@ -142,7 +149,7 @@ impl Site {
     }
 
     fn place(&self) -> String {
-        let files = [&self.config, &self.policy, &self.users];
+        let files = [&self.config, &self.policy, &self.users, &self.groups];
         files.into_iter().flatten().map(|block| block.place.as_str()).collect::<Vec<_>>().join("; ")
     }
 
