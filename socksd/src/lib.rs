@@ -29,5 +29,6 @@ mod server;
 mod session;
 mod snapshot;
 mod throttle;
+mod workers;
 
 pub use program::Program;

@@ -14,7 +14,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 use tracing::{error, info, warn};
 
-use crate::admission::{Full, SessionLimits, Source};
+use crate::admission::{Full, SessionLimits, Source, Ticket};
 use crate::config::{Limits, Listener, OnAuditFailure};
 use crate::dial::KEEPALIVE;
 use crate::gateway::Gateway;
@@ -23,6 +23,7 @@ use crate::outcome::End;
 use crate::record::Record;
 use crate::session::{Arrival, serve};
 use crate::snapshot::Snapshot;
+use crate::workers::Seats;
 
 /// Connections that may wait to be accepted; the system may allow fewer.
 const BACKLOG: i32 = 4096;
@@ -74,6 +75,7 @@ impl Listening {
 pub(crate) async fn run(
     gateway: Arc<Gateway>,
     listening: Vec<Listening>,
+    seats: Seats,
     descriptors: usize,
     sources: &Sources,
 ) -> io::Result<()> {
@@ -83,7 +85,7 @@ pub(crate) async fn run(
     gateway.learn_own_addresses(&own);
     for listening in listening {
         info!(listener = %listening.name, address = %listening.local, "listening");
-        tokio::spawn(accept_all(gateway.clone(), listening, descriptors));
+        tokio::spawn(accept_all(gateway.clone(), listening, seats.clone(), descriptors));
     }
     let mut flush = interval(gateway.snapshot.load().settings.audit.refusals_every);
     let mut look = interval(LOOK_EVERY);
@@ -142,10 +144,10 @@ fn warn_of_restart(before: &Snapshot, now: &Snapshot) {
     }
 }
 
-async fn accept_all(gateway: Arc<Gateway>, listening: Listening, descriptors: usize) {
+async fn accept_all(gateway: Arc<Gateway>, listening: Listening, seats: Seats, descriptors: usize) {
     loop {
         match listening.socket.accept().await {
-            Ok((socket, client)) => admit(&gateway, &listening, (socket, client), descriptors),
+            Ok(connection) => admit(&gateway, &listening, &seats, connection, descriptors),
             Err(error) if is_exhausted(&error) => {
                 if gateway.throttle.allow("exhausted") {
                     warn!(%error, "no resources to accept connections; raise the descriptor limit or lower `max-sessions`");
@@ -171,31 +173,34 @@ pub(crate) fn session_limits(limits: &Limits, descriptors: usize) -> SessionLimi
 fn admit(
     gateway: &Arc<Gateway>,
     listening: &Listening,
+    seats: &Seats,
     (socket, client): (TcpStream, SocketAddr),
     descriptors: usize,
 ) {
     let client = SocketAddr::new(client.ip().to_canonical(), client.port());
+    let seat = seats.idlest();
+    let placed = place(gateway, client, descriptors)
+        .and_then(|ticket| Ok((ticket, seat.adopt(socket).map_err(|error| End::Greeting(error.into()))?)));
+    let (gateway, listener) = (gateway.clone(), listening.name.clone());
+    match placed {
+        Ok((ticket, socket)) => seat.spawn(serve(Arrival { gateway, ticket, listener, socket, client })),
+        Err(refused) => Record::open(gateway, listener, client).finish(&refused),
+    }
+}
+
+/// A place among the sessions, if there is one for this client.
+fn place(gateway: &Arc<Gateway>, client: SocketAddr, descriptors: usize) -> Result<Ticket, End> {
     let snapshot = gateway.snapshot.load();
+    if snapshot.settings.audit.on_failure == OnAuditFailure::Refuse && gateway.audit.is_failing() {
+        return Err(End::AuditFailing);
+    }
     let limits = session_limits(&snapshot.settings.limits, descriptors);
-    let must_record = snapshot.settings.audit.on_failure == OnAuditFailure::Refuse;
-    let refused = if must_record && gateway.audit.is_failing() {
-        End::AuditFailing
-    } else {
-        match gateway.admission.admit(Source::of(client.ip()), limits) {
-            Ok(ticket) => {
-                let (gateway, listener) = (gateway.clone(), listening.name.clone());
-                tokio::spawn(serve(Arrival { gateway, ticket, listener, socket, client }));
-                return;
-            }
-            Err(full) => {
-                if full == Full::Total && gateway.throttle.allow("full") {
-                    warn!(limit = limits.total, "all sessions are taken; new clients are refused");
-                }
-                End::Full(full)
-            }
+    gateway.admission.admit(Source::of(client.ip()), limits).map_err(|full| {
+        if full == Full::Total && gateway.throttle.allow("full") {
+            warn!(limit = limits.total, "all sessions are taken; new clients are refused");
         }
-    };
-    Record::open(gateway.clone(), listening.name.clone(), client).finish(&refused);
+        End::Full(full)
+    })
 }
 
 /// Errors that waiting may cure, and that come back at once without it.

@@ -1,13 +1,14 @@
 //! `socksd run`.
 
+use std::num::NonZero;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use socks_auth::Registry;
 use socks_core::relay::RelayerOptions;
-use tokio::runtime::Runtime;
 use tracing::{error, info, warn};
 
 use crate::audit::Audit;
@@ -15,6 +16,7 @@ use crate::gateway::Gateway;
 use crate::log::Log;
 use crate::server::{self, Listening, Sources};
 use crate::snapshot::{Checked, Snapshot};
+use crate::workers::{self, Workers};
 
 use super::{ConfigArgument, Exit, fail, load};
 
@@ -29,7 +31,8 @@ const LAST_TASKS: Duration = Duration::from_secs(2);
 
 /// Reads everything, opens everything, serves, and writes the last records.
 pub(super) fn run(config: PathBuf, registry: Registry) -> Result<Exit, Exit> {
-    let runtime = Runtime::new().map_err(|error| fail(Exit::System, format_args!("no runtime: {error}")))?;
+    let no_thread = |error| fail(Exit::System, format_args!("no thread to serve sessions: {error}"));
+    let runtime = workers::runtime().map_err(no_thread)?;
     let guard = runtime.enter();
     let arguments = ConfigArgument { config };
     let Checked { snapshot, .. } = load(&arguments, &registry)?;
@@ -52,8 +55,12 @@ pub(super) fn run(config: PathBuf, registry: Registry) -> Result<Exit, Exit> {
     let gateway = Arc::new(Gateway::new(snapshot, audit, &relay, racing));
     let sources = Sources { config: arguments.config, registry, log };
     drop(guard);
-    let served = runtime.block_on(server::run(gateway.clone(), listening, descriptors, &sources));
+    let threads = thread::available_parallelism().map_or(1, NonZero::get);
+    let workers = Workers::start(&runtime, threads, LAST_TASKS).map_err(no_thread)?;
+    let served =
+        runtime.block_on(server::run(gateway.clone(), listening, workers.seats(), descriptors, &sources));
     // Each session that is dropped here writes its end record.
+    workers.stop();
     runtime.shutdown_timeout(LAST_TASKS);
     gateway.refusals.flush(&gateway.audit);
     gateway.audit.close();

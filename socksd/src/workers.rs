@@ -1,0 +1,192 @@
+//! The threads that serve sessions, each with a reactor of its own.
+//!
+//! A session stays on one thread from its first octet to its last. A runtime that shares its tasks among
+//! threads hands a busy tunnel to another one at each of its turns, and waking that thread costs more than
+//! moving the octets does.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use tokio::net::TcpStream;
+use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::sync::oneshot;
+
+/// The threads that were started to serve sessions beside the one that accepts connections.
+pub(crate) struct Workers {
+    threads: Vec<Worker>,
+    seats: Seats,
+}
+
+/// Where sessions can be given to threads; the one of `own` is that of the thread which accepts connections.
+#[derive(Clone)]
+pub(crate) struct Seats {
+    own: Seat,
+    others: Arc<[Seat]>,
+}
+
+/// Where sessions can be given to one thread.
+#[derive(Clone)]
+pub(crate) struct Seat {
+    handle: Handle,
+    /// It is the thread that accepts connections.
+    accepts: bool,
+    sessions: Arc<AtomicUsize>,
+}
+
+/// A thread; it ends when `stop` is dropped.
+struct Worker {
+    stop: oneshot::Sender<()>,
+    thread: JoinHandle<()>,
+}
+
+impl Workers {
+    /// Starts threads beside the one that drives `own`, so that there are `count` in all.
+    ///
+    /// When they stop, work that blocks has `last_tasks` to end.
+    ///
+    /// # Errors
+    /// The system's, when there is no thread or no descriptor for a reactor left.
+    pub(crate) fn start(own: &Runtime, count: usize, last_tasks: Duration) -> io::Result<Self> {
+        let (mut threads, mut others) = (Vec::new(), Vec::new());
+        for number in 1..count {
+            let runtime = runtime()?;
+            others.push(Seat::new(runtime.handle(), false));
+            threads.push(Worker::start(runtime, number, last_tasks)?);
+        }
+        Ok(Self { threads, seats: Seats { own: Seat::new(own.handle(), true), others: others.into() } })
+    }
+
+    pub(crate) fn seats(&self) -> Seats {
+        self.seats.clone()
+    }
+
+    /// Drops the sessions of these threads, and waits for the threads.
+    pub(crate) fn stop(self) {
+        let (stops, threads): (Vec<_>, Vec<_>) =
+            self.threads.into_iter().map(|worker| (worker.stop, worker.thread)).unzip();
+        drop(stops);
+        for thread in threads {
+            // A session's panic is caught with its task, and reported by the panic hook.
+            drop(thread.join());
+        }
+    }
+}
+
+impl Seats {
+    /// The one with the fewest sessions; among equals the first, whose sessions need not be handed over.
+    pub(crate) fn idlest(&self) -> &Seat {
+        let fewer = |best, seat| if Seat::sessions(seat) < Seat::sessions(best) { seat } else { best };
+        self.others.iter().fold(&self.own, fewer)
+    }
+}
+
+impl Worker {
+    fn start(runtime: Runtime, number: usize, last_tasks: Duration) -> io::Result<Self> {
+        let (stop, stopped) = oneshot::channel();
+        let thread = thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
+            // An error says that the sender is gone, which is the sign.
+            drop(runtime.block_on(stopped));
+            runtime.shutdown_timeout(last_tasks);
+        })?;
+        Ok(Self { stop, thread })
+    }
+}
+
+impl Seat {
+    fn new(handle: &Handle, accepts: bool) -> Self {
+        Self { handle: handle.clone(), accepts, sessions: Arc::default() }
+    }
+
+    fn sessions(&self) -> usize {
+        self.sessions.load(Ordering::Relaxed)
+    }
+
+    /// Lets this thread's reactor watch a socket that was accepted.
+    ///
+    /// # Errors
+    /// The system's, when the reactor cannot watch another socket.
+    pub(crate) fn adopt(&self, socket: TcpStream) -> io::Result<TcpStream> {
+        if self.accepts {
+            return Ok(socket);
+        }
+        let socket = socket.into_std()?;
+        let _entered = self.handle.enter();
+        TcpStream::from_std(socket)
+    }
+
+    /// Gives the thread a session.
+    pub(crate) fn spawn(&self, session: impl Future<Output = ()> + Send + 'static) {
+        let place = Place::taken(self.sessions.clone());
+        self.handle.spawn(async move {
+            let _place = place;
+            session.await;
+        });
+    }
+}
+
+/// A session's count on its thread, however it ends.
+struct Place(Arc<AtomicUsize>);
+
+impl Place {
+    fn taken(sessions: Arc<AtomicUsize>) -> Self {
+        sessions.fetch_add(1, Ordering::Relaxed);
+        Self(sessions)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A reactor with its clock, for one thread.
+pub(crate) fn runtime() -> io::Result<Runtime> {
+    Builder::new_current_thread().enable_all().build()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+    use std::sync::mpsc;
+
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(5);
+
+    fn counts(seats: &Seats) -> Vec<usize> {
+        [&seats.own].into_iter().chain(&*seats.others).map(Seat::sessions).collect()
+    }
+
+    #[test]
+    fn sessions_are_spread_over_the_threads_and_dropped_when_they_stop() {
+        let own = runtime().unwrap();
+        let workers = Workers::start(&own, 3, PATIENCE).unwrap();
+        let seats = workers.seats();
+        for _ in 0..6 {
+            seats.idlest().spawn(pending());
+        }
+        assert_eq!(counts(&seats), [2, 2, 2]);
+        workers.stop();
+        assert_eq!(counts(&seats), [2, 0, 0], "only the first thread's are left");
+        drop(own);
+        assert_eq!(counts(&seats), [0, 0, 0]);
+    }
+
+    #[test]
+    fn a_session_that_panics_ends_alone_and_gives_its_place_back() {
+        let own = runtime().unwrap();
+        let workers = Workers::start(&own, 2, PATIENCE).unwrap();
+        let seats = workers.seats();
+        let seat = seats.others.last().unwrap();
+        let (told, ends) = mpsc::channel();
+        seat.spawn(async { panic!("a bug") });
+        seat.spawn(async move { told.send(thread::current().name().map(str::to_owned)).unwrap() });
+        assert_eq!(ends.recv().unwrap().as_deref(), Some("worker-1"));
+        workers.stop();
+        assert_eq!(counts(&seats), [0, 0]);
+    }
+}
