@@ -72,20 +72,15 @@ impl Listening {
 }
 
 /// Serves until a signal says stop. SIGHUP reloads configuration and policy.
-pub(crate) async fn run(
-    gateway: Arc<Gateway>,
-    listening: Vec<Listening>,
-    seats: Seats,
-    descriptors: usize,
-    sources: &Sources,
-) -> io::Result<()> {
+pub(crate) async fn run(intake: Intake, listening: Vec<Listening>, sources: &Sources) -> io::Result<()> {
+    let gateway = intake.gateway.clone();
     let mut reload = signal(SignalKind::hangup())?;
     let mut stop = [signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?];
     let own: Vec<SocketAddr> = listening.iter().map(Listening::local).collect();
     gateway.learn_own_addresses(&own);
     for listening in listening {
         info!(listener = %listening.name, address = %listening.local, "listening");
-        tokio::spawn(accept_all(gateway.clone(), listening, seats.clone(), descriptors));
+        tokio::spawn(intake.clone().accept_all(listening));
     }
     let mut flush = interval(gateway.snapshot.load().settings.audit.refusals_every);
     let mut look = interval(LOOK_EVERY);
@@ -144,19 +139,61 @@ fn warn_of_restart(before: &Snapshot, now: &Snapshot) {
     }
 }
 
-async fn accept_all(gateway: Arc<Gateway>, listening: Listening, seats: Seats, descriptors: usize) {
-    loop {
-        match listening.socket.accept().await {
-            Ok(connection) => admit(&gateway, &listening, &seats, connection, descriptors),
-            Err(error) if is_exhausted(&error) => {
-                if gateway.throttle.allow("exhausted") {
-                    warn!(%error, "no resources to accept connections; raise the descriptor limit or lower `max-sessions`");
+/// What accepting connections takes, and where they go.
+#[derive(Clone)]
+pub(crate) struct Intake {
+    pub(crate) gateway: Arc<Gateway>,
+    pub(crate) seats: Seats,
+    /// How many descriptors there are for sessions.
+    pub(crate) descriptors: usize,
+}
+
+impl Intake {
+    async fn accept_all(self, listening: Listening) {
+        loop {
+            match listening.socket.accept().await {
+                Ok((socket, client)) => self.admit(&listening.name, socket, client),
+                Err(error) if is_exhausted(&error) => {
+                    if self.gateway.throttle.allow("exhausted") {
+                        warn!(%error, "no resources to accept connections; raise the descriptor limit or lower `max-sessions`");
+                    }
+                    sleep(EXHAUSTED_PAUSE).await;
                 }
-                sleep(EXHAUSTED_PAUSE).await;
+                // The connection was gone before it was taken, or the network told of an error on it.
+                Err(error) => tracing::debug!(%error, "connection lost before it was accepted"),
             }
-            // The connection was gone before it was taken, or the network told of an error on it.
-            Err(error) => tracing::debug!(%error, "connection lost before it was accepted"),
         }
+    }
+
+    /// Gives the connection to a thread, or closes it.
+    fn admit(&self, listener: &Arc<str>, socket: TcpStream, client: SocketAddr) {
+        let client = SocketAddr::new(client.ip().to_canonical(), client.port());
+        let seat = self.seats.idlest();
+        let placed = self.place(client).and_then(|ticket| match seat.adopt(socket) {
+            Ok(socket) => Ok((ticket, socket)),
+            Err(error) => Err(End::Greeting(error.into())),
+        });
+        let (gateway, listener) = (self.gateway.clone(), listener.clone());
+        match placed {
+            Ok((ticket, socket)) => seat.spawn(serve(Arrival { gateway, ticket, listener, socket, client })),
+            Err(refused) => Record::open(gateway, listener, client).finish(&refused),
+        }
+    }
+
+    /// A place among the sessions, if there is one for this client.
+    fn place(&self, client: SocketAddr) -> Result<Ticket, End> {
+        let gateway = &self.gateway;
+        let snapshot = gateway.snapshot.load();
+        if snapshot.settings.audit.on_failure == OnAuditFailure::Refuse && gateway.audit.is_failing() {
+            return Err(End::AuditFailing);
+        }
+        let limits = session_limits(&snapshot.settings.limits, self.descriptors);
+        gateway.admission.admit(Source::of(client.ip()), limits).map_err(|full| {
+            if full == Full::Total && gateway.throttle.allow("full") {
+                warn!(limit = limits.total, "all sessions are taken; new clients are refused");
+            }
+            End::Full(full)
+        })
     }
 }
 
@@ -167,40 +204,6 @@ pub(crate) fn session_limits(limits: &Limits, descriptors: usize) -> SessionLimi
         total: limits.max_sessions.min(by_descriptors),
         per_source: limits.max_sessions_per_source,
     }
-}
-
-/// Gives the connection a place among the sessions, or closes it.
-fn admit(
-    gateway: &Arc<Gateway>,
-    listening: &Listening,
-    seats: &Seats,
-    (socket, client): (TcpStream, SocketAddr),
-    descriptors: usize,
-) {
-    let client = SocketAddr::new(client.ip().to_canonical(), client.port());
-    let seat = seats.idlest();
-    let placed = place(gateway, client, descriptors)
-        .and_then(|ticket| Ok((ticket, seat.adopt(socket).map_err(|error| End::Greeting(error.into()))?)));
-    let (gateway, listener) = (gateway.clone(), listening.name.clone());
-    match placed {
-        Ok((ticket, socket)) => seat.spawn(serve(Arrival { gateway, ticket, listener, socket, client })),
-        Err(refused) => Record::open(gateway, listener, client).finish(&refused),
-    }
-}
-
-/// A place among the sessions, if there is one for this client.
-fn place(gateway: &Arc<Gateway>, client: SocketAddr, descriptors: usize) -> Result<Ticket, End> {
-    let snapshot = gateway.snapshot.load();
-    if snapshot.settings.audit.on_failure == OnAuditFailure::Refuse && gateway.audit.is_failing() {
-        return Err(End::AuditFailing);
-    }
-    let limits = session_limits(&snapshot.settings.limits, descriptors);
-    gateway.admission.admit(Source::of(client.ip()), limits).map_err(|full| {
-        if full == Full::Total && gateway.throttle.allow("full") {
-            warn!(limit = limits.total, "all sessions are taken; new clients are refused");
-        }
-        End::Full(full)
-    })
 }
 
 /// Errors that waiting may cure, and that come back at once without it.

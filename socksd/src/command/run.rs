@@ -14,7 +14,7 @@ use tracing::{error, info, warn};
 use crate::audit::Audit;
 use crate::gateway::Gateway;
 use crate::log::Log;
-use crate::server::{self, Listening, Sources};
+use crate::server::{self, Intake, Listening, Sources};
 use crate::snapshot::{Checked, Snapshot};
 use crate::workers::{self, Workers};
 
@@ -57,8 +57,8 @@ pub(super) fn run(config: PathBuf, registry: Registry) -> Result<Exit, Exit> {
     drop(guard);
     let threads = thread::available_parallelism().map_or(1, NonZero::get);
     let workers = Workers::start(&runtime, threads, LAST_TASKS).map_err(no_thread)?;
-    let served =
-        runtime.block_on(server::run(gateway.clone(), listening, workers.seats(), descriptors, &sources));
+    let intake = Intake { gateway: gateway.clone(), seats: workers.seats(), descriptors };
+    let served = runtime.block_on(server::run(intake, listening, &sources));
     // Each session that is dropped here writes its end record.
     workers.stop();
     runtime.shutdown_timeout(LAST_TASKS);
