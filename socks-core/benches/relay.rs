@@ -10,7 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::net::RecvFlags;
-use socks_core::relay::{Relayer, RelayerOptions, Terms};
+use socks_core::relay::{self, Relayer, RelayerOptions, Terms};
 use socks_core::{ClientIo, ClientStream};
 use tokio::runtime::{Builder, Runtime};
 
@@ -118,6 +118,7 @@ impl Bench {
         self.runtime.spawn(async move {
             let near_client = tokio::net::TcpStream::from_std(near_client).expect("the socket is a stream");
             let near_target = tokio::net::TcpStream::from_std(near_target).expect("the socket is a stream");
+            relay::prepare(&near_client);
             let client = ClientStream::Plain(ClientIo::new(near_client));
             relayer.run(client, near_target, Terms::new(IDLE)).await
         });

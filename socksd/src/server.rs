@@ -9,6 +9,7 @@ use std::time::Duration;
 use rustix::io::Errno;
 use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 use socks_auth::Registry;
+use socks_core::relay;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{MissedTickBehavior, interval, sleep};
@@ -56,8 +57,9 @@ impl Listening {
             socket.set_only_v6(!alone)?;
         }
         socket.set_reuse_address(true)?;
-        // Accepted sockets inherit it on Linux; it saves a call for each connection.
+        // Accepted sockets inherit these on Linux, which saves calls for each connection.
         socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE))?;
+        relay::prepare(&socket);
         socket.set_nonblocking(true)?;
         socket.bind(&listener.address.into())?;
         socket.listen(BACKLOG)?;

@@ -25,6 +25,7 @@ mod sealing;
 mod socket;
 
 pub use meter::{LEASE, Meter, Unlimited, Way};
+pub use socket::prepare;
 
 use std::io;
 use std::sync::Arc;
@@ -195,8 +196,9 @@ impl Relayer {
 
     /// Carries octets both ways until both sides have ended, or one has failed.
     ///
-    /// What the client has sent already and nobody has taken goes to the target first. Both sockets get
-    /// `TCP_NODELAY` and keep urgent data inline. Dropping the future at any time closes both.
+    /// What the client has sent already and nobody has taken goes to the target first. The target's socket is
+    /// [prepared](prepare) here; the client's is by whoever accepted it. Dropping the future at any time closes
+    /// both.
     pub fn run(
         &self,
         client: ClientStream,
@@ -206,8 +208,7 @@ impl Relayer {
         let (client, start) = Start::from(client);
         async move {
             let (client, target) = (Socket(&client), Socket(&target));
-            client.prepare();
-            target.prepare();
+            prepare(target.0);
             let up = Path { way: Way::Up, source: client, sink: target, pools: &self.pools, terms: &terms };
             match start {
                 Start::Plain(early) => drive(Plain::new(up, early), up, self.reset_grace).await,

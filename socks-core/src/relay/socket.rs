@@ -1,6 +1,7 @@
 //! A socket as a relay uses it: both ways from one task, without buffers or futures of its own.
 
 use std::io::{self, IoSlice, IoSliceMut};
+use std::os::fd::AsFd;
 use std::task::{Context, Poll, ready};
 
 use rustix::net::Shutdown;
@@ -14,6 +15,18 @@ use tokio::net::TcpStream;
 /// under way is not bounded by it. On loopback 256 KiB cost no more processor time than no bound; 128 KiB do.
 #[cfg(target_os = "linux")]
 const MOST_UNSENT: u32 = 256 * 1024;
+
+/// Prepares a TCP socket for relaying: what comes in goes out at once, urgent data keeps its place in the stream
+/// (otherwise its octet would be lost on the way), and a reader that stalls does not fill our memory.
+///
+/// Sockets that a prepared listener accepts are prepared, which saves three calls for each. A socket that has
+/// failed refuses options; the first read tells the same better.
+pub fn prepare(socket: &impl AsFd) {
+    let _ = rustix::net::sockopt::set_tcp_nodelay(socket, true);
+    let _ = rustix::net::sockopt::set_socket_oobinline(socket, true);
+    #[cfg(target_os = "linux")]
+    let _ = socket2::SockRef::from(socket).set_tcp_notsent_lowat(MOST_UNSENT);
+}
 
 /// One end of a tunnel, shared by its two directions.
 #[derive(Debug, Clone, Copy)]
@@ -121,20 +134,33 @@ impl Socket<'_> {
         self.0.take_error().ok().flatten()
     }
 
-    /// Prepares for relaying: what comes in goes out at once, urgent data keeps its place in the stream
-    /// (otherwise its octet would be lost on the way), and a reader that stalls does not fill our memory.
-    ///
-    /// A socket that has failed refuses options; the first read tells the same better.
-    pub(super) fn prepare(self) {
-        let _ = rustix::net::sockopt::set_tcp_nodelay(self.0, true);
-        let _ = rustix::net::sockopt::set_socket_oobinline(self.0, true);
-        #[cfg(target_os = "linux")]
-        let _ = socket2::SockRef::from(self.0).set_tcp_notsent_lowat(MOST_UNSENT);
-    }
-
     /// Makes the coming drop of the socket a reset instead of an orderly end.
     pub(super) fn reset_on_drop(self) {
         // Fails only on a socket whose connection is gone already.
         let _ = self.0.set_zero_linger();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::net::sockopt;
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_a_prepared_listener_accepts_is_prepared() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        prepare(&listener);
+        let (near, accepted) =
+            tokio::join!(TcpStream::connect(listener.local_addr().unwrap()), listener.accept());
+        let (near, accepted) = (near.unwrap(), accepted.unwrap().0);
+        let options = |socket: &TcpStream| {
+            let urgent_inline = sockopt::socket_oobinline(socket).unwrap();
+            let most_unsent = socket2::SockRef::from(socket).tcp_notsent_lowat().unwrap();
+            (sockopt::tcp_nodelay(socket).unwrap(), urgent_inline, most_unsent == MOST_UNSENT)
+        };
+        assert_eq!(options(&accepted), (true, true, true));
+        assert_eq!(options(&near), (false, false, false));
     }
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use socks_client::{Client, Connection};
 use socks_core::ClientIo;
-use socks_core::relay::{RelayEnd, Relayer, Terms};
+use socks_core::relay::{self, RelayEnd, Relayer, Terms};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -79,6 +79,7 @@ impl Forwarder {
         debug_assert!(parts.unsent.is_empty(), "the connection was flushed");
         let terms = Terms::new(self.idle_timeout);
         let progress = Arc::clone(&terms.progress);
+        relay::prepare(parts.stream.socket());
         // To the relay the protected side is the client's: here that is the gateway's, and up is down.
         let end = self.relayer.run(parts.stream, program, terms).await;
         Relayed { up: progress.down(), down: progress.up(), end: End(end).to_string() }

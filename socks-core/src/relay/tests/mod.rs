@@ -115,6 +115,7 @@ fn was_filled(way: Way, octets: &[u8]) -> bool {
 /// Two ends of one connection.
 async fn connection() -> (TcpStream, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    prepare(&listener);
     let connecting = TcpStream::connect(listener.local_addr().unwrap());
     let (near, far) = tokio::join!(connecting, listener.accept());
     (near.unwrap(), far.unwrap().0)
