@@ -55,17 +55,20 @@ mod rule;
 mod ruleset;
 mod set;
 mod special;
+mod terms;
 #[cfg(test)]
 mod testing;
 mod trial;
 mod view;
 
 pub use clients::{Door, Doors};
-pub use decision::{Decision, Denial, DenyReason, Egress, Permit, Terms, TicketEnd};
+pub use decision::{Decision, Denial, DenyReason, Permit};
 pub use explain::{Considered, Explanation, Outcome, Verdict};
 pub use load::{Context, Loaded};
+pub use pattern::PortRange;
 pub use query::{ExpectedPeer, Fact, Operation, OperationKind, Query};
 pub use rule::Action;
 pub use ruleset::Ruleset;
 pub use special::SpecialUse;
+pub use terms::{BindPeerRule, BindTerms, Egress, Family, Fragments, Terms, TicketEnd, UdpReplies, UdpTerms};
 pub use trial::TestResult;

@@ -41,16 +41,24 @@ impl HostPattern {
 
 /// A range of ports, both ends included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct PortRange {
-    /// The first port.
+pub struct PortRange {
     pub(crate) first: u16,
-    /// The last port; not below `first`.
     pub(crate) last: u16,
 }
 
 impl PortRange {
+    /// The first port.
+    pub fn first(self) -> u16 {
+        self.first
+    }
+
+    /// The last port; not below the first.
+    pub fn last(self) -> u16 {
+        self.last
+    }
+
     /// Tells whether the port is in the range.
-    pub(crate) fn contains(self, port: u16) -> bool {
+    pub fn contains(self, port: u16) -> bool {
         (self.first..=self.last).contains(&port)
     }
 }

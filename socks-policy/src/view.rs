@@ -67,7 +67,10 @@ impl<'a> View<'a> {
                 view.site = Site::Open;
             }
             Some(Operation::BindListen(ExpectedPeer::Known(target))) => view.look_at(target, query),
-            Some(Operation::BindPeer(peer)) => view.arrive(peer, query.gateway),
+            Some(Operation::BindPeer { peer, name }) => {
+                view.name = name;
+                view.arrive(peer, query.gateway);
+            }
             Some(Operation::Connect(target) | Operation::Datagram(target)) => {
                 view.port = Some(target.port);
                 view.look_at(target, query);

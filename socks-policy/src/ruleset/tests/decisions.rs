@@ -1,10 +1,11 @@
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use socks_core::{Identity, Level};
 
 use crate::testing::{NOW, Question, principal, rules, user};
-use crate::{Decision, OperationKind, Query};
+use crate::{BindPeerRule, Decision, Family, Fragments, OperationKind, Query, UdpReplies};
 
 const POLICY: &str = "
   - { name: no-mail, action: deny, port: 25 }
@@ -203,6 +204,9 @@ fn a_permit_carries_what_was_judged_and_granted() {
     action: permit
     limits: { idle-timeout: 10m, connect-timeout: 250ms, sessions: 20 }
     egress: [192.0.2.5, '2001:db8::5']
+    family: prefer-v6
+    bind: { ports: 30000-30999, peer: any, timeout: 90s }
+    udp: { ports: 31000, replies: any, fragments: reassemble, associations: 10, datagrams: 5000 }
 ",
     )
     .with_generation(7);
@@ -218,6 +222,14 @@ fn a_permit_carries_what_was_judged_and_granted() {
     assert_eq!(terms.sessions, Some(20));
     assert_eq!(terms.egress.v4, Some("192.0.2.5".parse().unwrap()));
     assert_eq!(terms.egress.v6, Some("2001:db8::5".parse().unwrap()));
+    assert_eq!(terms.family, Family::PreferV6);
+    let bind = &terms.bind;
+    assert_eq!(bind.ports.map(|range| (range.first(), range.last())), Some((30_000, 30_999)));
+    assert_eq!((bind.peer, bind.timeout), (BindPeerRule::Any, Some(Duration::from_secs(90))));
+    let udp = &terms.udp;
+    assert_eq!(udp.ports.map(|range| (range.first(), range.last())), Some((31_000, 31_000)));
+    assert_eq!((udp.replies, udp.fragments), (UdpReplies::Any, Fragments::Reassemble));
+    assert_eq!((udp.associations, udp.datagrams), (Some(10), NonZeroU32::new(5000)));
     let association = Question::connect("0.0.0.0:0").doing(OperationKind::Associate);
     let Decision::Permit(permit) = ruleset.decide(&association.query()) else { panic!("not permitted") };
     assert_eq!(permit.address(), None);
