@@ -10,7 +10,7 @@ use crate::index::Index;
 use crate::rule::Rule;
 use crate::trial::Trial;
 use crate::view::View;
-use crate::{Decision, Query};
+use crate::{Decision, Nat64, Query};
 
 /// A policy file, compiled: which doors a client may use, and what it may do then.
 #[derive(Debug)]
@@ -19,6 +19,7 @@ pub struct Ruleset {
     pub(crate) clients: Vec<Row>,
     pub(crate) trials: Vec<Trial>,
     index: Index,
+    nat64: Option<Nat64>,
     /// The time it was loaded for: what the tests are judged at.
     pub(crate) loaded: Timestamp,
     generation: u64,
@@ -27,13 +28,21 @@ pub struct Ruleset {
 impl Ruleset {
     pub(crate) fn new(rules: Vec<Rule>, clients: Vec<Row>, trials: Vec<Trial>, loaded: Timestamp) -> Self {
         let index = Index::new(&rules);
-        Self { rules, clients, trials, index, loaded, generation: 0 }
+        Self { rules, clients, trials, index, nat64: None, loaded, generation: 0 }
     }
 
     /// The same ruleset under another generation; its permits carry the number.
     #[must_use]
     pub fn with_generation(mut self, generation: u64) -> Self {
         self.generation = generation;
+        self
+    }
+
+    /// The same ruleset for a network with that translator: an address behind its prefix is judged like those of
+    /// other translators.
+    #[must_use]
+    pub fn with_nat64(mut self, prefix: Option<Nat64>) -> Self {
+        self.nat64 = prefix;
         self
     }
 
@@ -59,7 +68,7 @@ impl Ruleset {
         if query.identity.is_some_and(|identity| identity.has_expired(query.now)) {
             return Decision::Deny(Denial::without_rule(DenyReason::IdentityExpired));
         }
-        let view = View::new(query);
+        let view = self.view(query);
         let Some(rule) = self.first(&view) else { return Decision::Deny(self.no_match(&view)) };
         if !rule.permits() {
             let is_unknown = rule.unknown_groups(&view).is_some();
@@ -75,6 +84,11 @@ impl Ruleset {
             }),
             (missing, _) => Decision::Needs(missing.unwrap_or(crate::Fact::Operation)),
         }
+    }
+
+    /// What the rules see of a query.
+    pub(crate) fn view<'a>(&self, query: &Query<'a>) -> View<'a> {
+        View::new(query, self.nat64.as_ref())
     }
 
     /// The first rule that denies for certain or that may permit.

@@ -51,11 +51,11 @@ impl<'a> Reader<'a> {
         terms.ticket_end = self.word(fields, "ticket-end", TICKET_ENDS);
         terms.family = self.word(fields, "family", FAMILIES);
         if let Some(node) = self.take(fields, "bind") {
-            self.check_command(fields, "bind", Command::Bind, rule);
+            self.check_command(fields.key("bind"), Command::Bind, rule);
             terms.bind = self.bind(node);
         }
         if let Some(node) = self.take(fields, "udp") {
-            self.check_command(fields, "udp", Command::UdpAssociate, rule);
+            self.check_command(fields.key("udp"), Command::UdpAssociate, rule);
             terms.udp = self.udp(node);
         }
         terms
@@ -96,12 +96,11 @@ impl<'a> Reader<'a> {
     }
 
     /// A key that is for one command is a mistake in a rule that is not.
-    fn check_command(&mut self, fields: &Fields<'a>, key: &str, command: Command, rule: &Rule) {
-        if let Some(node) = fields.key(key).filter(|_| !rule.commands.contains(command)) {
-            let message =
-                format!("key `{key}` is for the command `{command}`, which the rule does not permit");
-            self.findings.mistake(&node.place, message);
-        }
+    fn check_command(&mut self, key: Option<&Node>, command: Command, rule: &Rule) {
+        let Some(key) = key.filter(|_| !rule.commands.contains(command)) else { return };
+        let name = key.text().unwrap_or_default();
+        let message = format!("key `{name}` is for `{command}`, which is not among the rule's commands");
+        self.findings.mistake(&key.place, message);
     }
 
     fn value<T>(

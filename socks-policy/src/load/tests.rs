@@ -134,11 +134,11 @@ const MISTAKES: &[(&str, &str)] = &[
     ("action: deny, bind: { }", "key `bind` is for permit rules: a deny rule always denies"),
     (
         "action: permit, command: connect, bind: { peer: any }",
-        "key `bind` is for the command `bind`, which the rule does not permit",
+        "key `bind` is for `bind`, which is not among the rule's commands",
     ),
     (
         "action: permit, command: [connect, bind], udp: { }",
-        "key `udp` is for the command `udp-associate`, which the rule does not permit",
+        "key `udp` is for `udp-associate`, which is not among the rule's commands",
     ),
     ("action: permit, udp: { replies: all }", "expected `sent-to`, `any`, found `all`"),
     ("action: permit, udp: { fragments: keep }", "expected `drop`, `reassemble`, found `keep`"),

@@ -139,6 +139,28 @@ fn a_deny_rule_meets_addresses_that_lead_to_its_networks() {
 }
 
 #[test]
+fn addresses_behind_the_networks_own_translator_are_judged_like_others_of_their_sort() {
+    let policy = "
+  - { name: inside, action: deny, destination: 10.0.0.0/8 }
+  - { name: six, action: permit, destination: '::/0' }
+";
+    let table = [
+        ("[2001:db8:64::10.1.2.3]:80", "permit six", "deny inside"),
+        ("[2001:db8:64::127.0.0.1]:80", "permit six", "special-use six"),
+        ("[2001:db8:64::192.0.2.9]:1080", "permit six", "special-use six"),
+        ("[2001:db8:64::8.8.8.8]:80", "permit six", "permit six"),
+        ("[2001:db8:65::10.1.2.3]:80", "permit six", "permit six"),
+    ];
+    let with = rules(policy).with_nat64("2001:db8:64::/96".parse().ok());
+    for (target, unknown, known) in table {
+        let mut question = Question::connect(target);
+        question.gateway = vec!["192.0.2.9:1080".parse().unwrap()];
+        assert_eq!(question.ask(&rules(policy)), unknown, "{target}");
+        assert_eq!(question.ask(&with), known, "{target}");
+    }
+}
+
+#[test]
 fn what_can_only_be_denied_is_denied_at_once() {
     let ruleset = rules(
         "
