@@ -124,6 +124,7 @@ fn load_policy(policy: &PolicyFile<'_>, config: &Config<'_>, findings: &mut Find
     match Ruleset::load(&document, &context) {
         Ok(Loaded { ruleset, warnings }) => {
             findings.extend(warnings);
+            let ruleset = ruleset.with_nat64(config.settings.nat64);
             for test in ruleset.run_tests() {
                 findings.extend(test.finding());
             }
