@@ -351,6 +351,18 @@ mod tests {
     }
 
     #[test]
+    fn a_target_without_an_address_of_the_rules_family_says_which_rule_and_why() {
+        let rule: Arc<str> = "six".into();
+        let literal = End::other_family(&rule, &Host::Ip([192, 0, 2, 1].into()));
+        assert_eq!(literal.reply(), Some(ReplyCode::ADDRESS_TYPE_NOT_SUPPORTED));
+        assert_eq!(literal.detail(), "rule `six` permits 192.0.2.1, but its `family` is the other one");
+        let name = End::other_family(&rule, &Host::Name("x.example".parse().unwrap()));
+        assert_eq!(name.reply(), Some(ReplyCode::HOST_UNREACHABLE));
+        assert_eq!(name.detail(), "rule `six` permits the name, which has no address of its `family`");
+        assert_eq!((name.rule(), name.cause()), (Some(&rule), "family-not-allowed"));
+    }
+
+    #[test]
     fn every_malformed_request_has_its_reply_code() {
         let name = |why| DecodeError::Name { name: "x".into(), why };
         let table = [

@@ -25,6 +25,8 @@ use crate::audit::Audit;
 use crate::gateway::Gateway;
 use crate::snapshot::Snapshot;
 
+mod family;
+
 /// A method with a bug.
 struct Faulty;
 

@@ -2,10 +2,11 @@ use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
+use socks_core::wire::DomainName;
 use socks_core::{Identity, Level};
 
-use crate::testing::{NOW, Question, principal, rules, user};
-use crate::{BindPeerRule, Decision, Family, Fragments, OperationKind, Query, UdpReplies};
+use crate::testing::{NOW, Question, principal, rules, shown, user};
+use crate::{BindPeerRule, Decision, Family, Fragments, Operation, OperationKind, Query, UdpReplies};
 
 const POLICY: &str = "
   - { name: no-mail, action: deny, port: 25 }
@@ -136,6 +137,76 @@ fn a_deny_rule_meets_addresses_that_lead_to_its_networks() {
     assert_eq!(Question::connect("[64:ff9b::8.8.8.8]:80").ask(&ruleset), "permit six");
     let only_inside = rules("  - { name: inside, action: permit, destination: 10.0.0.0/8 }\n");
     assert_eq!(Question::connect("[64:ff9b::10.1.2.3]:80").ask(&only_inside), "no-match");
+}
+
+#[test]
+fn destination_and_port_apply_to_what_each_operation_is_about() {
+    use OperationKind::{Associate, BindListen, BindPeer, Connect, Datagram};
+    let deny = rules(
+        "
+  - { name: no-net, action: deny, destination: 192.0.2.0/24 }
+  - { name: no-name, action: deny, destination: bad.example }
+  - { name: no-port, action: deny, port: 53 }
+  - { name: rest, action: permit, family: v6 }
+",
+    );
+    let permit =
+        rules("  - { name: some, action: permit, destination: [192.0.2.0/24, ftp.example], port: 53 }\n");
+    let table = [
+        (Connect, "192.0.2.1:53", "deny no-net", "permit some"),
+        (Connect, "203.0.113.1:53", "deny no-port", "no-match"),
+        (Connect, "192.0.2.1:54", "deny no-net", "no-match"),
+        (Datagram, "192.0.2.1:53", "deny no-net", "permit some"),
+        (Datagram, "203.0.113.1:53", "deny no-port", "no-match"),
+        (Datagram, "203.0.113.1:54", "permit rest", "no-match"),
+        (Datagram, "bad.example:54", "deny no-name", "no-match"),
+        (Datagram, "ftp.example:53", "deny no-port", "needs address"),
+        (Datagram, "127.0.0.1:54", "special-use rest", "no-match"),
+        // To an association neither applies: a condition on them permits it, and denies none.
+        (Associate, "192.0.2.1:53", "permit rest", "permit some"),
+        // To BIND only the destination does, at both steps, and all zero is no destination.
+        (BindListen, "192.0.2.1:53", "deny no-net", "permit some"),
+        (BindListen, "203.0.113.1:53", "permit rest", "no-match"),
+        (BindListen, "192.0.2.1:54", "deny no-net", "permit some"),
+        (BindListen, "0.0.0.0:0", "permit rest", "permit some"),
+        (BindListen, "[::]:53", "permit rest", "permit some"),
+        (BindListen, "bad.example:1", "deny no-name", "needs address"),
+        (BindListen, "127.0.0.1:1", "special-use rest", "no-match"),
+        (BindPeer, "192.0.2.1:20", "deny no-net", "permit some"),
+        (BindPeer, "203.0.113.1:53", "permit rest", "no-match"),
+        (BindPeer, "[::ffff:192.0.2.1]:20", "deny no-net", "permit some"),
+        (BindPeer, "127.0.0.1:20", "special-use rest", "no-match"),
+    ];
+    for (kind, target, by_deny, by_permit) in table {
+        let question = Question::connect(target).doing(kind);
+        assert_eq!(question.ask(&deny), by_deny, "{kind:?} {target}");
+        assert_eq!(question.ask(&permit), by_permit, "{kind:?} {target}");
+    }
+}
+
+#[test]
+fn a_peer_at_an_address_of_the_name_that_the_client_gave_is_judged_by_that_name_too() {
+    let ruleset = rules(
+        "
+  - { name: no-lab, action: deny, destination: [10.66.0.0/16, bad.example] }
+  - { name: ftp, action: permit, destination: ftp.example }
+",
+    );
+    let table = [
+        (Some("ftp.example"), "203.0.113.1:20", "permit ftp"),
+        (None, "203.0.113.1:20", "no-match"),
+        (Some("www.example"), "203.0.113.1:20", "no-match"),
+        (Some("bad.example"), "203.0.113.1:20", "deny no-lab"),
+        (Some("ftp.example"), "10.66.0.1:20", "deny no-lab"),
+        (Some("ftp.example"), "127.0.0.1:20", "special-use ftp"),
+    ];
+    let question = Question::connect("192.0.2.1:1");
+    for (name, peer, expected) in table {
+        let name: Option<DomainName> = name.map(|name| name.parse().unwrap());
+        let operation = Operation::BindPeer { peer: peer.parse().unwrap(), name: name.as_ref() };
+        let query = Query { operation: Some(operation), ..question.query() };
+        assert_eq!(shown(&ruleset.decide(&query)), expected, "{name:?} {peer}");
+    }
 }
 
 #[test]
