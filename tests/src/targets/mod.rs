@@ -80,7 +80,15 @@ pub fn listen() -> TcpListener {
 
 /// Sends back what it gets, and ends when the client has ended.
 pub fn echo() -> Server {
-    serve(|stream, received| {
+    echo_on(listen())
+}
+
+/// As [`echo`], on a listener that is there already.
+///
+/// # Panics
+/// When the listener is not bound.
+pub fn echo_on(listener: TcpListener) -> Server {
+    serve_on(listener, |stream, received| {
         let mut buffer = [0; 16 * 1024];
         while let Ok(len @ 1..) = (&stream).read(&mut buffer) {
             received.fetch_add(len as u64, Ordering::SeqCst);

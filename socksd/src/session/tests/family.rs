@@ -74,9 +74,12 @@ async fn a_target_is_reached_by_addresses_of_the_rules_family_only() {
 
 #[tokio::test]
 async fn another_family_is_tried_only_where_the_rule_does_not_exclude_it() {
-    let v4 = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let port = v4.local_addr().unwrap().port();
-    // Nothing listens on ::1 at that port, as far as this test has a say in it.
+    let (_v4, v6, port) = targets().await;
+    // A socket that has the port and does not listen refuses whoever comes.
+    drop(v6);
+    let deaf = TcpSocket::new_v6().unwrap();
+    deaf.set_reuseaddr(true).unwrap();
+    deaf.bind(SocketAddr::new(std::net::Ipv6Addr::LOCALHOST.into(), port)).unwrap();
     for (family, code) in [("any", 0), ("prefer-v6", 0), ("v4", 0), ("v6", 5)] {
         let bench = bench(family).await;
         let (mut client, _task) = bench.client().await;
