@@ -42,7 +42,7 @@ impl Accepted {
         if doors.is_empty() {
             return Err(Ended::silently(End::NoMethodForSource));
         }
-        let greeting = match self.receive_greeting().await {
+        let greeting = match session.in_time(self.receive_greeting()).await.map_err(Ended::silently)? {
             Ok(greeting) => greeting,
             Err(error) => return Err(self.refuse_greeting(error)),
         };
@@ -50,7 +50,8 @@ impl Accepted {
         let Some((name, authenticator)) = chosen else {
             return Err(Ended::with_octets(self.io, NO_ACCEPTABLE_METHOD, End::NoAcceptableMethod));
         };
-        if let Err(error) = self.choose(authenticator.method()).await {
+        let chosen = session.in_time(self.choose(authenticator.method())).await.map_err(Ended::silently)?;
+        if let Err(error) = chosen {
             return Err(Ended::silently(End::Greeting(error.into())));
         }
         self.run(&name, &*authenticator, session).await
@@ -96,12 +97,13 @@ impl Accepted {
         let authenticated = {
             let ClientIo { socket, received } = &mut self.io;
             let mut pipe = AuthSession::new(socket, received, ClientInfo::new(client, local), &allowed);
-            authenticator.authenticate(&mut pipe).await
+            session.in_time(authenticator.authenticate(&mut pipe)).await
         };
         session.record.groups_missing = groups_missing.into_inner();
         let authenticated = match authenticated {
-            Ok(authenticated) => authenticated,
-            Err(error) => return Err(Ended::with_octets(self.io, &[], End::Auth(error))),
+            Ok(Ok(authenticated)) => authenticated,
+            Err(late) => return Err(Ended::with_octets(self.io, authenticator.farewell(), late)),
+            Ok(Err(error)) => return Err(Ended::with_octets(self.io, &[], End::Auth(error))),
         };
         let level = authenticated.level();
         let mut identity = authenticated.identity.by(name.clone());
