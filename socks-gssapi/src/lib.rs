@@ -48,6 +48,8 @@ pub use diagnosis::{Cause, Diagnosis, Fault};
 pub use established::Established;
 pub use factory::{EngineOption, GssapiFactory, Options};
 pub use groups::{GroupRules, GroupsFrom, TicketGroups};
+#[doc(hidden)]
+pub use initiator::Oddity;
 pub use initiator::{ClientRules, Initiated, Initiator, TargetName, Traffic};
 pub use keytab::{KeytabEntry, KeytabError};
 pub use message::{Message, MessageError, Start, TokenKind};
