@@ -36,6 +36,9 @@ mod mit;
 pub mod negotiation;
 mod pac;
 mod pool;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod property;
 mod protect;
 mod rules;
 mod skew;
