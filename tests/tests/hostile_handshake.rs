@@ -15,7 +15,8 @@ fn service() -> String {
 
 /// Checks that the gateway says exactly this and ends in order, and what stands in the record.
 #[track_caller]
-fn expect_end(site: &Site, mut client: Client, last: &[u8], cause: &str, detail: &str) {
+fn expect_end(site: &Site, mut client: Client, last: &[u8], why: (&str, &str)) {
+    let (cause, detail) = why;
     client.expect_last(last);
     let record = site.gateway.session_of(client.local());
     record.expect(&[("cause", cause), ("method", "gssapi"), ("identity", ""), ("target", "")]);
@@ -43,7 +44,7 @@ fn octets_that_are_no_negotiation_are_aborted() {
         for (octets, cause, detail) in table {
             let mut client = site.greeted();
             client.send(octets);
-            expect_end(&site, client, ABORT, cause, detail);
+            expect_end(&site, client, ABORT, (cause, detail));
         }
         site.expect_service();
     });
@@ -60,15 +61,15 @@ fn a_client_that_goes_away_half_way_is_recorded_and_hears_nothing() {
             let mut client = site.greeted();
             client.send(&request[..cut]);
             client.finish();
-            expect_end(&site, client, b"", "client-lost", "hung up");
+            expect_end(&site, client, b"", ("client-lost", "hung up"));
         }
         let mut client = site.greeted();
         client.send(&[0x01, 0x01, 0x10, 0x00, 0x60]);
         client.finish();
-        expect_end(&site, client, b"", "client-lost", "hung up");
+        expect_end(&site, client, b"", ("client-lost", "hung up"));
         let mut client = site.greeted();
         client.send(ABORT);
-        expect_end(&site, client, b"", REFUSED, "peer has aborted");
+        expect_end(&site, client, b"", (REFUSED, "peer has aborted"));
         site.expect_service();
     });
 }
@@ -105,7 +106,7 @@ fn a_request_that_was_changed_on_the_way_is_refused() {
         for position in [0, 4, 8, 17, len / 2, len - 30, len - 1] {
             let mut client = site.greeted();
             client.send(&Message::Authentication(flipped(&token, position)).octets().expect("it fits"));
-            expect_end(&site, client, ABORT, REFUSED, "");
+            expect_end(&site, client, ABORT, (REFUSED, ""));
         }
         site.expect_service();
     });
@@ -150,7 +151,7 @@ fn what_is_no_level_message_is_aborted() {
             let octets = make(&mut peer);
             peer.client.send(&octets);
             let last = if octets == ABORT { b"" } else { ABORT };
-            expect_end(&site, peer.client, last, cause, detail);
+            expect_end(&site, peer.client, last, (cause, detail));
         }
         site.expect_service();
     });
@@ -165,7 +166,7 @@ fn every_bit_of_a_level_message_counts() {
             let mut peer = site.established();
             let frame = peer.level_message(&[2], Level::Integrity);
             peer.client.send(&flipped(&frame, position));
-            expect_end(&site, peer.client, ABORT, REFUSED, "protection level cannot be read");
+            expect_end(&site, peer.client, ABORT, (REFUSED, "protection level cannot be read"));
         }
         site.expect_service();
     });
@@ -178,7 +179,7 @@ fn a_level_message_of_another_session_is_refused() {
         let recorded = site.established().level_message(&[2], Level::Integrity);
         let mut peer = site.established();
         peer.client.send(&recorded);
-        expect_end(&site, peer.client, ABORT, REFUSED, "made with another key");
+        expect_end(&site, peer.client, ABORT, (REFUSED, "made with another key"));
     });
 }
 
@@ -229,7 +230,7 @@ fn a_bare_level_is_taken_and_answered_bare_where_that_is_allowed() {
         site.expect_service();
         let mut peer = site.established();
         peer.client.send(&[0x01, 0x02, 0, 1, 0x00]);
-        expect_end(&site, peer.client, ABORT, "protection-not-allowed", "level refused");
+        expect_end(&site, peer.client, ABORT, ("protection-not-allowed", "level refused"));
     });
 }
 

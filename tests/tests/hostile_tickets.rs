@@ -164,8 +164,8 @@ fn replay_all(site: &Site) {
     peer.granted();
     let mut other = site.greeted();
     other.send(&request);
-    let head = other.receive(4);
-    other.receive(usize::from(u16::from_be_bytes([head[2], head[3]])));
+    let &[_, _, high, low] = other.receive(4).as_slice() else { panic!("four octets") };
+    other.receive(usize::from(u16::from_be_bytes([high, low])));
     other.send(&level);
     expect_refused(site, other, REFUSED, &["made with another key"]);
     site.expect_service();
