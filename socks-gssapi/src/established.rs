@@ -94,7 +94,7 @@ impl Established {
 
     /// The identity that it proves, with the groups that the ticket tells, if it tells any.
     pub fn identity(&self) -> Identity {
-        self.groups.answers(TicketUse::IfThere).apply(self.named(), Timestamp::now())
+        self.groups.answers(TicketUse::Counts).apply(self.named(), Timestamp::now())
     }
 
     /// The identity before anybody has asked for its groups.

@@ -89,8 +89,8 @@ impl Accepted {
         // A login that is refused for its protection leaves no identity, but why groups had a part in it.
         let groups_missing = OnceLock::new();
         let allowed = |identity: &Identity| {
-            if let Some(why) = &identity.groups_missing {
-                groups_missing.get_or_init(|| why.clone());
+            if let Some(why) = groups_missing_for(session, identity) {
+                groups_missing.get_or_init(|| why.into());
             }
             levels(session, &identity.clone().by(name.clone()))
         };
@@ -108,7 +108,7 @@ impl Accepted {
         let level = authenticated.level();
         let mut identity = authenticated.identity.by(name.clone());
         identity.level = level;
-        session.record.groups_missing.clone_from(&identity.groups_missing);
+        session.record.groups_missing = groups_missing_for(session, &identity).map(Into::into);
         let levels = levels(session, &identity);
         // Where the policy says nothing, a method that can protect must.
         let bare = level == Level::None && authenticator.protects() && levels == Levels::Unrestricted;
@@ -136,4 +136,9 @@ fn doors(session: &Session) -> Vec<Door> {
 fn levels(session: &Session, identity: &Identity) -> Levels {
     let (listener, client) = (&session.record.listener, session.record.client.ip());
     session.snapshot.ruleset.levels(listener, client, identity).unwrap_or(Levels::Only(Vec::new()))
+}
+
+/// Why the groups could not be learned, if the policy asks for any.
+fn groups_missing_for<'a>(session: &Session, identity: &'a Identity) -> Option<&'a str> {
+    identity.groups_missing.as_deref().filter(|_| session.snapshot.ruleset.names_groups())
 }
