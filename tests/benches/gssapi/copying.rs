@@ -13,10 +13,10 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::tunnel::{LANES, MESSAGE, Tunnel};
 
-/// By this name the threads are found whose time counts.
+/// By this name the thread is found whose time counts.
 const THREADS: &str = "copying";
 
-/// A relay with threads of its own, as many as a gateway has.
+/// A relay on a thread of its own, as one session in a gateway is.
 pub(crate) struct Copying {
     relayer: Arc<Relayer>,
     runtime: Runtime,
@@ -25,7 +25,7 @@ pub(crate) struct Copying {
 impl Copying {
     pub(crate) fn start() -> Self {
         let options = RelayerOptions { pipes: 0, buffer_size: LANES * MESSAGE, ..RelayerOptions::default() };
-        let runtime = Builder::new_multi_thread().thread_name(THREADS).enable_all().build();
+        let runtime = Builder::new_multi_thread().worker_threads(1).thread_name(THREADS).enable_all().build();
         Self { relayer: Arc::new(Relayer::new(&options)), runtime: runtime.expect("a runtime can be made") }
     }
 
@@ -47,7 +47,7 @@ impl Copying {
         Tunnel::plain(far)
     }
 
-    /// The processor time that its threads have used.
+    /// The processor time that its thread has used.
     pub(crate) fn cpu_time(&self) -> Duration {
         let tasks = fs::read_dir("/proc/self/task").expect("/proc is there");
         let nanoseconds = tasks.flatten().map(|task| {
