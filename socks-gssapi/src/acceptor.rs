@@ -12,7 +12,7 @@ use crate::gss::{FailedStep, Progress, Usage};
 use crate::keytab::{KeytabEntry, KeytabError};
 use crate::rules::{Rules, Unfit};
 use crate::skew;
-use crate::sys::{Context, Credential};
+use crate::sys::{Context, Credential, keep_configuration};
 
 /// A credential that accepts contexts, one step at a time.
 ///
@@ -63,6 +63,7 @@ impl Acceptor {
     /// # Errors
     /// [`Diagnosis`], of a fault that the operator can mend.
     pub fn acquire(rules: Arc<Rules>) -> Result<Self, Diagnosis> {
+        keep_configuration();
         let credential = rules
             .store()
             .and_then(|store| Credential::acquire(Usage::Accept, rules.mechanisms(), &store))

@@ -6,6 +6,7 @@
 #![allow(unsafe_code)]
 
 use std::ffi::{CString, c_int, c_void};
+use std::sync::Once;
 use std::{ptr, slice};
 
 use libgssapi_sys as c;
@@ -452,7 +453,9 @@ unsafe fn first_pointer(set: c::gss_buffer_set_t) -> Option<*mut c_void> {
     (!pointer.is_null()).then_some(pointer)
 }
 
+#[link(name = "krb5")]
 unsafe extern "C" {
+    fn krb5_init_context(context: *mut *mut c_void) -> c_int;
     fn gss_krb5_free_lucid_sec_context(minor: *mut u32, context: *mut c_void) -> u32;
 }
 
@@ -487,4 +490,11 @@ unsafe fn copy_key(key: &lucid::Key) -> LucidKey {
     let octets = c::gss_buffer_desc { length: key.length as usize, value: key.data };
     // SAFETY: the caller's promise.
     LucidKey { enctype: key.enctype, octets: unsafe { described(&octets) }.to_vec().into() }
+}
+
+/// Lets the library keep krb5.conf as it has read it, until the file changes: it forgets it with its last context.
+pub(crate) fn keep_configuration() {
+    static KEPT: Once = Once::new();
+    // SAFETY: the pointer is to a local; what it gives is never freed. Accepting tells why where it gives nothing.
+    KEPT.call_once(|| _ = unsafe { krb5_init_context(&mut ptr::null_mut()) });
 }
