@@ -114,6 +114,11 @@ pub(crate) enum Meant {
 }
 
 impl Condition<IdentityPattern> {
+    /// Tells whether it asks for a group, alone or among others.
+    pub(crate) fn names_group(&self) -> bool {
+        self.elements().any(|pattern| matches!(pattern, IdentityPattern::Group(_)))
+    }
+
     /// Tells whether the identity is meant by one of the patterns.
     ///
     /// Conditions only ever include, so that [`Meant::Unknown`] can be settled for the whole condition: who

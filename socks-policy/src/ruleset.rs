@@ -7,7 +7,9 @@ use jiff::Timestamp;
 use crate::clients::Row;
 use crate::decision::{Denial, DenyReason, Permit};
 use crate::index::Index;
+
 use crate::rule::Rule;
+use crate::set::Condition;
 use crate::trial::Trial;
 use crate::view::View;
 use crate::{Decision, Nat64, Query};
@@ -20,6 +22,7 @@ pub struct Ruleset {
     pub(crate) trials: Vec<Trial>,
     index: Index,
     nat64: Option<Nat64>,
+    names_groups: bool,
     /// The time it was loaded for: what the tests are judged at.
     pub(crate) loaded: Timestamp,
     generation: u64,
@@ -28,7 +31,10 @@ pub struct Ruleset {
 impl Ruleset {
     pub(crate) fn new(rules: Vec<Rule>, clients: Vec<Row>, trials: Vec<Trial>, loaded: Timestamp) -> Self {
         let index = Index::new(&rules);
-        Self { rules, clients, trials, index, nat64: None, loaded, generation: 0 }
+        let of_rules = rules.iter().filter_map(|rule| rule.identity.as_ref());
+        let mut identities = of_rules.chain(clients.iter().filter_map(|row| row.identity.as_ref()));
+        let names_groups = identities.any(Condition::names_group);
+        Self { rules, clients, trials, index, nat64: None, names_groups, loaded, generation: 0 }
     }
 
     /// The same ruleset under another generation; its permits carry the number.
@@ -54,6 +60,11 @@ impl Ruleset {
     /// How many rules there are.
     pub fn rule_count(&self) -> usize {
         self.rules.len()
+    }
+
+    /// Tells whether any rule or row of `clients` asks for a group.
+    pub fn names_groups(&self) -> bool {
+        self.names_groups
     }
 
     /// Decides with what is known: the first rule that matches decides, and if none does, the answer is no.
