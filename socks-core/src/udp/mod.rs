@@ -11,10 +11,17 @@
 //!
 //! Towards the client a datagram is never cut in fragments; one that does not fit is dropped.
 
+mod batch;
+mod carrier;
+mod down;
+mod fragments;
 mod gate;
 mod lock;
 mod tally;
+mod up;
+mod waiting;
 
+pub use fragments::{Fragment, Reassembly, Taken};
 pub use gate::{Gate, Verdict};
 pub use lock::ClientLock;
 pub use tally::{DropCause, Tally};
