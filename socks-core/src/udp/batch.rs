@@ -6,6 +6,7 @@ use std::io::{self, IoSlice, IoSliceMut};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::ops::Range;
 use std::os::fd::{AsRawFd, RawFd};
+use std::task::{Context, Poll, ready};
 
 use nix::sys::socket::{MsgFlags, MultiHeaders, SockaddrIn, SockaddrIn6, SockaddrLike, recvmmsg};
 use rustix::io::Errno;
@@ -74,9 +75,25 @@ impl Batch {
         BATCH.with_borrow_mut(use_it)
     }
 
-    /// Receives up to `most` datagrams, which then are [`Batch::received`] and lie [`HEAD`] behind the
-    /// beginning of their places. `WouldBlock`: there is none, and the socket wakes the task that polled it last.
-    pub(super) fn receive(&mut self, socket: &UdpSocket, is_v6: bool, most: usize) -> io::Result<()> {
+    /// Receives up to `most` datagrams, 1 at least, which then are [`Batch::received`] and lie [`HEAD`] behind
+    /// the beginning of their places.
+    pub(super) fn poll_receive(
+        &mut self,
+        (socket, is_v6): (&UdpSocket, bool),
+        most: usize,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        loop {
+            ready!(socket.poll_recv_ready(cx))?;
+            match self.receive(socket, is_v6, most) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                received => return Poll::Ready(received),
+            }
+        }
+    }
+
+    /// Receives what is there; `WouldBlock`: the socket is not ready any more.
+    fn receive(&mut self, socket: &UdpSocket, is_v6: bool, most: usize) -> io::Result<()> {
         self.received.clear();
         let tried = socket.try_io(Interest::READABLE, || {
             let (fd, places, received) =

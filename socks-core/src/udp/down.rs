@@ -29,11 +29,10 @@ impl<G: Gate> Carrier<G> {
     ) -> Poll<Result<usize, DownFault>> {
         let socket = if is_v6 { &self.outer.v6 } else { &self.outer.v4 };
         let Some(socket) = socket else { return Poll::Pending };
-        ready!(socket.poll_recv_ready(cx)).map_err(DownFault::Socket)?;
-        match batch.receive(socket, is_v6, self.pace_down.most(self.terms.batch)) {
+        let most = self.pace_down.most(self.terms.batch);
+        match ready!(batch.poll_receive((socket, is_v6), most, cx)) {
             Ok(()) => {}
             Err(error) if is_passing(&error) => return Poll::Ready(Ok(0)),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Poll::Pending,
             Err(error) => return Poll::Ready(Err(DownFault::Socket(error))),
         }
         let received = batch.received().len();

@@ -78,7 +78,7 @@ impl Reassembly {
         if position != self.highest + 1 || !is_of_target {
             lost += self.abandon();
         }
-        if position != self.highest + 1 || self.octets.len() + fragment.data.len() > MOST_OCTETS {
+        if position != self.highest + 1 || self.queued() + fragment.data.len() > MOST_OCTETS {
             return Taken { lost: lost + self.abandon() + 1, is_whole: false };
         }
         self.append(fragment, now);
@@ -133,6 +133,11 @@ impl Reassembly {
             && self.octets.ends_with(fragment.data)
     }
 
+    /// How many octets are queued; those of a datagram that has become whole are not.
+    fn queued(&self) -> usize {
+        if self.highest == 0 { 0 } else { self.octets.len() }
+    }
+
     /// Makes the next fragment the first; the octets stay.
     fn reset(&mut self) -> u8 {
         self.target = None;
@@ -146,6 +151,9 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    /// The FRAG octets that come, those of each datagram that becomes whole, how many are lost.
+    type Row = (&'static [u8], &'static [&'static [u8]], usize);
 
     const TIME: Duration = Duration::from_secs(5);
 
@@ -173,7 +181,7 @@ mod tests {
 
     #[test]
     fn fragments_count_in_their_order_only() {
-        let table: [(&[u8], &[&[u8]], usize); 11] = [
+        let table: [Row; 11] = [
             (&[1, 2, 0x83], &[&[1, 2, 0x83]], 0),
             (&[0x81], &[&[0x81]], 0),
             (&[1, 2, 1, 0x82], &[&[1, 0x82]], 2),

@@ -108,3 +108,6 @@ pub enum AssociationEnd {
     /// A datagram could not be sealed.
     Seal(SealError),
 }
+
+#[cfg(test)]
+mod tests;

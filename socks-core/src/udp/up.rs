@@ -45,12 +45,10 @@ struct Read {
 impl<G: Gate> Carrier<G> {
     /// Receives one batch from the client and sends it on; tells how many octets came, headers and all.
     pub(super) fn poll_up(&mut self, batch: &mut Batch, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        ready!(self.client.poll_recv_ready(cx))?;
         let most = self.pace_up.most(self.terms.batch);
-        match batch.receive(&self.client, self.client_is_v6, most) {
+        match ready!(batch.poll_receive((&self.client, self.client_is_v6), most, cx)) {
             Ok(()) => {}
             Err(error) if is_passing(&error) => return Poll::Ready(Ok(0)),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Poll::Pending,
             Err(error) => return Poll::Ready(Err(error)),
         }
         let ours = batch.received().iter().filter(|one| self.lock.admits(one.source)).count();
