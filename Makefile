@@ -53,8 +53,9 @@ test-long: need-test dante build ## Runs what takes long: large loads, soaks, an
 	SOCKSD_TEST_PROFILE=release $(CARGO) test --locked --release -p tests -- --ignored --test-threads=1
 	$(CARGO) bench --locked -p tests --bench relay -- --rounds 1
 	$(CARGO) bench --locked -p tests --bench connections -- --rounds 1
+	$(CARGO) bench --locked -p tests --bench gssapi -- --rounds 1
 
-bench: need-test dante build ## Measures the gateway beside microsocks and danted.
+bench: need-test dante build ## Measures the gateway beside microsocks, danted, and Dante with Kerberos.
 	$(CARGO) bench --locked -p tests
 
 bench-check: need-test dante build ## As bench, and fails when a bound is missed; for a quiet machine.

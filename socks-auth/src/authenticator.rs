@@ -21,6 +21,18 @@ pub trait Authenticator: Any + Send + Sync {
         false
     }
 
+    /// What a client is told whose time for the handshake ended while it talked with this method. The gateway
+    /// says it and closes; nothing by default.
+    fn farewell(&self) -> &'static [u8] {
+        &[]
+    }
+
+    /// What an operator should know where the policy lets clients of this method go on without protection;
+    /// shown whenever the configuration is read.
+    fn risk_without_protection(&self) -> Option<&'static str> {
+        None
+    }
+
     /// Runs the method's own negotiation, after the choice of the method was sent to the client.
     ///
     /// It takes exactly its own octets from the session, sends its own refusal before it returns an error, and

@@ -1,7 +1,6 @@
 //! The server's side of a context: one credential, and the steps of establishment with it.
 
 use std::fmt;
-use std::fs::File;
 use std::io::ErrorKind;
 use std::sync::Arc;
 
@@ -10,9 +9,10 @@ use socks_core::Timestamp;
 use crate::diagnosis::{Cause, Diagnosis, Fault};
 use crate::established::{Established, NotUsed};
 use crate::gss::{FailedStep, Progress, Usage};
+use crate::keytab::{KeytabEntry, KeytabError};
 use crate::rules::{Rules, Unfit};
 use crate::skew;
-use crate::sys::{Context, Credential};
+use crate::sys::{Context, Credential, keep_configuration};
 
 /// A credential that accepts contexts, one step at a time.
 ///
@@ -63,6 +63,7 @@ impl Acceptor {
     /// # Errors
     /// [`Diagnosis`], of a fault that the operator can mend.
     pub fn acquire(rules: Arc<Rules>) -> Result<Self, Diagnosis> {
+        keep_configuration();
         let credential = rules
             .store()
             .and_then(|store| Credential::acquire(Usage::Accept, rules.mechanisms(), &store))
@@ -89,7 +90,7 @@ impl Acceptor {
 }
 
 impl Acceptor {
-    /// Explains a failed step. The library calls a keytab that is gone one without the right key.
+    /// Explains a failed step. The library calls a keytab that is gone or spoiled one without the right key.
     fn diagnose(&self, failed: FailedStep, token: &[u8]) -> Diagnosis {
         let diagnosis = Diagnosis::of_step(failed);
         if diagnosis.cause() == Cause::ClockSkew {
@@ -99,10 +100,14 @@ impl Acceptor {
         if diagnosis.cause().fault() != Fault::Either {
             return diagnosis;
         }
-        match File::open(&self.rules.keytab).map_err(|error| error.kind()) {
-            Err(ErrorKind::NotFound) => diagnosis.because(Cause::KeytabMissing),
-            Err(_) => diagnosis.because(Cause::KeytabUnreadable),
-            Ok(_) => diagnosis,
+        match KeytabEntry::read(&self.rules.keytab) {
+            Ok(entries) if entries.is_empty() => diagnosis.because(Cause::KeytabMissing),
+            Err(KeytabError::Io(error)) if error.kind() == ErrorKind::NotFound => {
+                diagnosis.because(Cause::KeytabMissing)
+            }
+            Err(KeytabError::Io(_) | KeytabError::Malformed) => diagnosis.because(Cause::KeytabUnreadable),
+            // One that is too large for us is the library's to judge.
+            Ok(_) | Err(KeytabError::TooLarge) => diagnosis,
         }
     }
 }

@@ -12,12 +12,17 @@ use tracing::debug;
 
 use crate::acceptor::{AcceptError, Accepted, Pending};
 use crate::diagnosis::{Diagnosis, Fault};
-use crate::frame::VERSION;
+use crate::established::Established as Context;
+use crate::frame::{ABORT, VERSION};
 use crate::groups::GroupRules;
 use crate::message::{Message, MessageError, Start, TokenKind};
 use crate::negotiation::server::{BareLevels, Established, Server, Stepped};
 use crate::negotiation::{Action, Limits, Refusal};
 use crate::pool::{Pool, PoolError};
+use crate::rules::WeakEnctypes;
+
+/// Octets of a token that are waited for at a time; most tokens of Kerberos are shorter.
+const PIECE: usize = 2048;
 
 /// Lets in clients with a Kerberos ticket for a key in the keytab.
 pub struct Gssapi {
@@ -66,6 +71,26 @@ impl Authenticator for Gssapi {
 
     fn protects(&self) -> bool {
         true
+    }
+
+    fn farewell(&self) -> &'static [u8] {
+        &ABORT
+    }
+
+    fn risk_without_protection(&self) -> Option<&'static str> {
+        let weak = self.pool.rules().weak_enctypes == WeakEnctypes::Accept;
+        match (self.bare_levels, weak) {
+            (BareLevels::Accept, _) => Some(
+                "`nec` where the policy allows the level `none`: only the replay cache keeps a recorded login \
+                 from being used again, so it must outlive a restart, and no other gateway may have the same key",
+            ),
+            (BareLevels::Refuse, true) => Some(
+                "`allow-weak-enctypes` where the policy allows the level `none`: with such keys only the replay \
+                 cache keeps a recorded login from being used again, so it must outlive a restart, and no other \
+                 gateway may have the same key",
+            ),
+            (BareLevels::Refuse, false) => None,
+        }
     }
 
     async fn authenticate(&self, session: &mut AuthSession<'_>) -> Result<Authenticated, AuthError> {
@@ -154,7 +179,8 @@ impl Acceptance<'_> {
                 }
                 let levels = session.levels(&identity);
                 self.identity = Some(identity);
-                let established = Established { halves: established.halves, levels };
+                let Context { halves, encryption, .. } = *established;
+                let established = Established { halves, levels, encryption };
                 self.server.stepped(Stepped::Complete { token, established })
             }
         }
@@ -182,9 +208,19 @@ async fn receive(session: &mut AuthSession<'_>, most: usize) -> Result<Message, 
     };
     let mut len = [0; 2];
     session.read_exact(&mut len).await?;
-    let mut token = vec![0; TokenKind::token_len(len, most)?];
-    session.read_exact(&mut token).await?;
+    let token = receive_token(session, TokenKind::token_len(len, most)?).await?;
     Ok(kind.message(token))
+}
+
+/// Receives a token piece by piece: who only announces a long one makes nobody keep room for it.
+async fn receive_token(session: &mut AuthSession<'_>, len: usize) -> Result<Vec<u8>, Ended> {
+    let mut token = Vec::new();
+    while token.len() < len {
+        let have = token.len();
+        token.resize(len.min(have + PIECE), 0);
+        session.read_exact(token.get_mut(have..).unwrap_or_default()).await?;
+    }
+    Ok(token)
 }
 
 impl Ended {

@@ -75,8 +75,8 @@ causes! {
         "clocks of client and gateway differ by more than is allowed",
         "synchronise both with the key distribution centre, by NTP for example; `clockskew` in krb5.conf says how much is allowed";
     Replay Client [krb(34), krb(163)]
-        "request was seen before",
-        "somebody has recorded and repeated it, or a client shares its replay cache's clock with another: ask the user to try again, and look for the first use in the record";
+        "login was used before",
+        "somebody has recorded and repeated it, or the client program sends one login twice: look in the record for the same client principal shortly before, and from which address; an honest user only has to connect again";
     Expired Client [krb(32)]
         "ticket has expired",
         "renew it with `kinit -R` or get a new one with `kinit`";

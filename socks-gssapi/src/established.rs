@@ -7,8 +7,9 @@ use socks_core::{Identity, Principal, Timestamp};
 
 use crate::cfx::{self, ContextKeys, Enctype, KeyOrigin, Role};
 use crate::groups::{TicketGroups, TicketUse};
-use crate::gss::{Failure, Lucid};
+use crate::gss::{Failure, Lucid, flag};
 use crate::mit::{self, Ordering};
+use crate::negotiation::server::Encryption;
 use crate::protect::Halves;
 use crate::rules::{Candidate, Engine, Rules, Unfit};
 use crate::sys::{Context, Name};
@@ -35,6 +36,8 @@ pub struct Established {
     pub sid: Option<Box<str>>,
     /// What its ticket says of the client's groups (MS-PAC section 2.5).
     pub groups: TicketGroups,
+    /// Whether messages may be encrypted.
+    pub encryption: Encryption,
     /// Its messages' protection.
     pub halves: Halves,
 }
@@ -84,13 +87,14 @@ impl Established {
             indicators: indicators(&facts.initiator),
             sid,
             groups,
+            encryption: Encryption::of(facts.flags),
             halves: protect(context, &lucid, &keys, rules.engine)?,
         })
     }
 
     /// The identity that it proves, with the groups that the ticket tells, if it tells any.
     pub fn identity(&self) -> Identity {
-        self.groups.answers(TicketUse::IfThere).apply(self.named(), Timestamp::now())
+        self.groups.answers(TicketUse::Counts).apply(self.named(), Timestamp::now())
     }
 
     /// The identity before anybody has asked for its groups.
@@ -112,6 +116,13 @@ impl Established {
             attribute("indicators", &self.indicators.join(","));
         }
         identity
+    }
+}
+
+impl Encryption {
+    /// What a context's flags say of it.
+    fn of(flags: u32) -> Self {
+        if flags & flag::CONFIDENTIALITY == 0 { Self::Unavailable } else { Self::Available }
     }
 }
 

@@ -129,6 +129,13 @@ impl Options {
                  leave out `replay-cache: none` or `nec`",
             ));
         }
+        // Such keys are the ticket's own, the same each time: a gateway without replay cache refuses them all.
+        if self.allow_weak_enctypes && self.replay_cache == ReplayCache::None {
+            return Err(BuildError::new(
+                "`allow-weak-enctypes` has no effect without a replay cache: leave out `replay-cache: none` or \
+                 `allow-weak-enctypes`",
+            ));
+        }
         let replay_cache = match &self.replay_cache {
             ReplayCache::File(path) => ReplayCache::File(context.path(path)),
             other => other.clone(),

@@ -32,7 +32,7 @@ const MAX_LIFETIME: Duration = Duration::from_secs(60 * 60);
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum GroupsFrom {
-    /// The SIDs in the ticket's privilege attribute certificate, which must be there then.
+    /// The SIDs in the ticket's privilege attribute certificate.
     Pac,
     /// The system's group database, by the local name that krb5.conf maps the principal to.
     Local,
@@ -68,17 +68,15 @@ pub struct GroupRules {
 /// How a ticket's own groups count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum TicketUse {
-    /// When the ticket has any; a ticket without has none.
+    /// A ticket without them leaves the groups unknown: whoever asks for its ticket decides whether they are in it.
     #[default]
-    IfThere,
-    /// A ticket without them leaves the groups unknown.
-    Required,
+    Counts,
     /// Not at all.
     Ignored,
 }
 
 impl GroupRules {
-    /// The rules for an entry's `groups`; without one the ticket's own count, if it has any. Lookups share the pool
+    /// The rules for an entry's `groups`; without one the ticket's own count. Lookups share the pool
     /// of the entry before a reload: what hangs there does not hang again.
     pub(crate) fn build(
         listed: Option<&[GroupsFrom]>,
@@ -100,7 +98,7 @@ impl GroupRules {
             }
             let pool = Arc::clone(&rules.pool);
             match from {
-                GroupsFrom::Pac => rules.ticket = TicketUse::Required,
+                GroupsFrom::Pac => rules.ticket = TicketUse::Counts,
                 GroupsFrom::Local => rules = rules.with(Arc::new(LocalGroups::new(pool, lifetime))),
                 GroupsFrom::File(path) => {
                     rules = rules.with(Arc::new(GroupFile::build(context.path(path), pool, context)?));
@@ -142,9 +140,9 @@ impl TicketGroups {
     pub(crate) fn answers(&self, ticket: TicketUse) -> Answers {
         let mut answers = Answers::new();
         match (self, ticket) {
-            (_, TicketUse::Ignored) | (Self::Absent, TicketUse::IfThere) => {}
-            (Self::Absent, TicketUse::Required) => {
-                let text = "ticket has no groups: ask for one with a PAC, or take `pac` out of `groups`";
+            (_, TicketUse::Ignored) => {}
+            (Self::Absent, TicketUse::Counts) => {
+                let text = "ticket has no groups: ask for one with a PAC, or set `groups` of the method without `pac`";
                 answers.add(PAC, Err(GroupError::new(text)));
             }
             (Self::Unclear(why), _) => answers.add(PAC, Err(GroupError::new(why.clone()))),
@@ -203,22 +201,18 @@ mod tests {
         let unclear = TicketGroups::Unclear("damaged".into());
         let sids = Ok(vec!["S-1-5-9".into()]);
         let table = [
-            (&known, [sids.clone(), sids, Ok(vec![])]),
+            (&known, [sids, Ok(vec![])]),
             (
                 &TicketGroups::Absent,
                 [
-                    Ok(vec![]),
-                    Err("source `pac`: ticket has no groups: ask for one with a PAC, or take `pac` out of `groups`".into()),
+                    Err("source `pac`: ticket has no groups: ask for one with a PAC, or set `groups` of the method without `pac`".into()),
                     Ok(vec![]),
                 ],
             ),
-            (
-                &unclear,
-                [Err("source `pac`: damaged".into()), Err("source `pac`: damaged".into()), Ok(vec![])],
-            ),
+            (&unclear, [Err("source `pac`: damaged".into()), Ok(vec![])]),
         ];
         for (ticket, expected) in table {
-            let uses = [TicketUse::IfThere, TicketUse::Required, TicketUse::Ignored];
+            let uses = [TicketUse::Counts, TicketUse::Ignored];
             assert_eq!(uses.map(|how| outcome(ticket, how)), expected, "{ticket:?}");
         }
     }
@@ -247,7 +241,7 @@ mod tests {
     fn the_age_is_that_of_the_login_at_the_key_distribution_centre() {
         let known = TicketGroups::Known { sids: Vec::new(), issued: Timestamp::from_second(40).ok() };
         let alice = Identity::principal("alice@R".parse().unwrap());
-        let alice = known.answers(TicketUse::IfThere).apply(alice, Timestamp::from_second(100).unwrap());
+        let alice = known.answers(TicketUse::Counts).apply(alice, Timestamp::from_second(100).unwrap());
         assert_eq!(alice.attributes.get("groups-age").map(|age| &**age), Some("60"));
         assert_eq!(alice.attributes.get("groups-source").map(|source| &**source), Some("pac"));
     }

@@ -2,6 +2,8 @@
 
 use zeroize::Zeroizing;
 
+use crate::sys::Name;
+
 /// Object identifiers, as DER has them without tag and length.
 pub(crate) mod oid {
     pub(crate) type Oid = &'static [u8];
@@ -14,6 +16,8 @@ pub(crate) mod oid {
     pub(crate) const HOST_BASED: Oid = b"\x2a\x86\x48\x86\xf7\x12\x01\x02\x01\x04";
     /// 1.2.840.113554.1.2.2.1, a principal as Kerberos prints it (RFC 1964 section 2.1.1).
     pub(crate) const PRINCIPAL: Oid = b"\x2a\x86\x48\x86\xf7\x12\x01\x02\x02\x01";
+    /// 1.2.752.43.13.29: leaves out the flags that MIT's initiator sets unasked.
+    pub(crate) const NO_CI_FLAGS: Oid = b"\x2a\x85\x70\x2b\x0d\x1d";
     /// 1.2.840.113554.1.2.2.5.6.1: MIT's export of a context's keys, which leaves the context alive.
     pub(crate) const LUCID_KEYS: Oid = b"\x2a\x86\x48\x86\xf7\x12\x01\x02\x02\x05\x06\x01";
 }
@@ -27,6 +31,7 @@ pub(crate) mod flag {
     pub(crate) const SEQUENCE: u32 = gss::GSS_C_SEQUENCE_FLAG;
     pub(crate) const CONFIDENTIALITY: u32 = gss::GSS_C_CONF_FLAG;
     pub(crate) const INTEGRITY: u32 = gss::GSS_C_INTEG_FLAG;
+    pub(crate) const DCE_STYLE: u32 = gss::GSS_C_DCE_STYLE;
     pub(crate) const ANONYMOUS: u32 = gss::GSS_C_ANON_FLAG;
 }
 
@@ -98,6 +103,15 @@ pub(crate) enum Progress {
 pub(crate) struct FailedStep {
     pub(crate) failure: Failure,
     pub(crate) token: Vec<u8>,
+}
+
+/// What is known of an established context.
+pub(crate) struct Facts {
+    pub(crate) initiator: Name,
+    pub(crate) acceptor: Name,
+    pub(crate) flags: u32,
+    /// Whether Kerberos itself made it, whatever negotiated it.
+    pub(crate) is_krb5: bool,
 }
 
 /// The keys and numbers of a context, as MIT exports them.

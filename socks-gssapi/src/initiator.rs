@@ -1,15 +1,17 @@
 //! The client's side of a context.
 
+use std::ffi::CString;
 use std::fmt;
 use std::path::Path;
 
 use crate::cfx::{ContextKeys, Role};
 use crate::diagnosis::Diagnosis;
 use crate::established::protect;
+use crate::gss::oid::{KRB5, Oid, SPNEGO};
 use crate::gss::{Failure, Mechanisms, NameKind, Progress, Usage, flag};
 use crate::protect::Halves;
 use crate::rules::{Engine, entry};
-use crate::sys::{Context, Credential, Name, Request};
+use crate::sys::{Context, Credential, Name};
 
 /// What a client asks of the context (RFC 1961 section 3.2).
 // Differs from RFC 1961 section 3.2: delegation is not asked for; a gateway has no use for a user's ticket.
@@ -35,6 +37,21 @@ pub struct ClientRules {
     pub traffic: Traffic,
     /// Who protects messages.
     pub engine: Engine,
+    /// What tests make a client do that no client of ours does.
+    #[doc(hidden)]
+    pub oddity: Option<Oddity>,
+}
+
+/// What tests make a client do that no client of ours does.
+#[doc(hidden)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Oddity {
+    /// Wraps Kerberos into SPNEGO (RFC 4178).
+    Spnego,
+    /// Proves itself with a third token, as Microsoft's DCE does (MS-KILE section 3.4.5.1).
+    ThreeTokens,
+    /// Offers no confidentiality.
+    NoConfidentiality,
 }
 
 /// Whether messages travel on a stream, or as datagrams too.
@@ -55,6 +72,14 @@ pub struct Initiator {
     request: Request,
     context: Context,
     engine: Engine,
+}
+
+/// What an initiator asks for.
+pub(crate) struct Request {
+    pub(crate) credential: Credential,
+    pub(crate) target: Name,
+    pub(crate) flags: u32,
+    pub(crate) mechanism: Oid,
 }
 
 /// What a step gave.
@@ -92,7 +117,7 @@ impl Initiator {
         if let Some(ccache) = &rules.ccache {
             store.push(entry("ccache", ccache, Path::new(""))?);
         }
-        let credential = Credential::acquire(Usage::Initiate, Mechanisms::Krb5, &store)?;
+        let credential = credential(rules.oddity, &store)?;
         let target = match target {
             TargetName::HostBased(name) => Name::import(name, NameKind::HostBased)?,
             TargetName::Principal(name) => Name::import(name, NameKind::Principal)?,
@@ -101,7 +126,13 @@ impl Initiator {
             Traffic::Stream => FLAGS | flag::SEQUENCE,
             Traffic::Datagrams => FLAGS,
         };
-        let request = Request { credential, target, flags };
+        let (flags, mechanism) = match rules.oddity {
+            None => (flags, KRB5),
+            Some(Oddity::Spnego) => (flags, SPNEGO),
+            Some(Oddity::ThreeTokens) => (flags | flag::DCE_STYLE, KRB5),
+            Some(Oddity::NoConfidentiality) => (flags & !flag::CONFIDENTIALITY, KRB5),
+        };
+        let request = Request { credential, target, flags, mechanism };
         Ok(Self { request, context: Context::new(), engine: rules.engine })
     }
 
@@ -129,6 +160,18 @@ impl Initiator {
         let service = facts.acceptor.display()?.into_boxed_str();
         let halves = protect(self.context, &lucid, &keys, self.engine)?;
         Ok(Initiated::Complete { token, halves, service })
+    }
+}
+
+fn credential(oddity: Option<Oddity>, store: &[(CString, CString)]) -> Result<Credential, Failure> {
+    let mechanisms = match oddity {
+        Some(Oddity::Spnego) => Mechanisms::Krb5AndSpnego,
+        _ => Mechanisms::Krb5,
+    };
+    let credential = Credential::acquire(Usage::Initiate, mechanisms, store)?;
+    match oddity {
+        Some(Oddity::NoConfidentiality) => credential.offer_only_what_is_asked(),
+        _ => Ok(credential),
     }
 }
 

@@ -36,6 +36,9 @@ mod mit;
 pub mod negotiation;
 mod pac;
 mod pool;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod property;
 mod protect;
 mod rules;
 mod skew;
@@ -48,6 +51,8 @@ pub use diagnosis::{Cause, Diagnosis, Fault};
 pub use established::Established;
 pub use factory::{EngineOption, GssapiFactory, Options};
 pub use groups::{GroupRules, GroupsFrom, TicketGroups};
+#[doc(hidden)]
+pub use initiator::Oddity;
 pub use initiator::{ClientRules, Initiated, Initiator, TargetName, Traffic};
 pub use keytab::{KeytabEntry, KeytabError};
 pub use message::{Message, MessageError, Start, TokenKind};

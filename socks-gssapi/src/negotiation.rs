@@ -15,7 +15,7 @@ mod tests;
 use socks_core::{Level, OpenError, Protection, SealError};
 
 pub use client::Client;
-pub use server::{BareLevels, Server};
+pub use server::{BareLevels, Encryption, Server};
 
 use crate::frame;
 use crate::message::{Message, MessageError};
@@ -89,6 +89,9 @@ pub enum Refusal {
     /// The level asked for is not allowed.
     #[error("protection level `{0}` is not allowed")]
     LevelRefused(Level),
+    /// The level agreed encrypts, and the context does not.
+    #[error("context has no confidentiality, which protection level `{0}` needs")]
+    CannotEncrypt(Level),
     /// The server has agreed to another level than this side accepts.
     #[error("server insists on protection level `{0}`")]
     LevelImposed(Level),

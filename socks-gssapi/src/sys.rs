@@ -6,16 +6,18 @@
 #![allow(unsafe_code)]
 
 use std::ffi::{CString, c_int, c_void};
+use std::sync::Once;
 use std::{ptr, slice};
 
 use libgssapi_sys as c;
 use zeroize::Zeroizing;
 
-use crate::gss::oid::{HOST_BASED, KRB5, LUCID_KEYS, Oid, PRINCIPAL, SPNEGO};
+use crate::gss::oid::{HOST_BASED, KRB5, LUCID_KEYS, NO_CI_FLAGS, Oid, PRINCIPAL, SPNEGO};
 use crate::gss::{
-    AttributeValue, FailedStep, Failure, Lucid, LucidKey, Mechanisms, NameKind, Progress, Unwrapped, Usage,
-    Verdict,
+    AttributeValue, Facts, FailedStep, Failure, Lucid, LucidKey, Mechanisms, NameKind, Progress, Unwrapped,
+    Usage, Verdict,
 };
+use crate::initiator::Request;
 use crate::lucid;
 
 /// The most values of one name attribute.
@@ -230,6 +232,14 @@ impl Credential {
         if count > 1 { credential.negotiate_krb5_only() } else { Ok(credential) }
     }
 
+    /// Keeps an initiator from offering confidentiality and integrity that nobody has asked for.
+    pub(crate) fn offer_only_what_is_asked(mut self) -> Result<Self, Failure> {
+        let (mut minor, mut option, mut nothing) = (0, oid(NO_CI_FLAGS), lend(&[]));
+        // SAFETY: the credential is alive and borrowed alone; the other pointers are to locals.
+        let major = unsafe { c::gss_set_cred_option(&mut minor, &mut self.0, &mut option, &mut nothing) };
+        checked(major, minor).map(|_| self)
+    }
+
     /// Keeps SPNEGO from agreeing to another mechanism than Kerberos.
     fn negotiate_krb5_only(self) -> Result<Self, Failure> {
         let (mut minor, mut krb5) = (0, oid(KRB5));
@@ -252,22 +262,6 @@ pub(crate) struct Context(c::gss_ctx_id_t);
 
 // SAFETY: a context has no ties to a thread; `&mut self` on whatever changes it keeps two from meeting there.
 unsafe impl Send for Context {}
-
-/// What an initiator asks for.
-pub(crate) struct Request {
-    pub(crate) credential: Credential,
-    pub(crate) target: Name,
-    pub(crate) flags: u32,
-}
-
-/// What is known of an established context.
-pub(crate) struct Facts {
-    pub(crate) initiator: Name,
-    pub(crate) acceptor: Name,
-    pub(crate) flags: u32,
-    /// Whether Kerberos itself made it, whatever negotiated it.
-    pub(crate) is_krb5: bool,
-}
 
 impl Context {
     /// A context of which nothing is there yet.
@@ -310,7 +304,7 @@ impl Context {
         token: &[u8],
     ) -> Result<(Progress, Vec<u8>), FailedStep> {
         let (mut minor, mut input, mut output) = (0, lend(token), Buffer::empty());
-        let mut mechanism = oid(KRB5);
+        let mut mechanism = oid(request.mechanism);
         // SAFETY: context, credential and name are alive, the token is only read, all other pointers are to
         // locals; null means no channel bindings, and for results that nobody asks.
         let major = unsafe {
@@ -459,7 +453,9 @@ unsafe fn first_pointer(set: c::gss_buffer_set_t) -> Option<*mut c_void> {
     (!pointer.is_null()).then_some(pointer)
 }
 
+#[link(name = "krb5")]
 unsafe extern "C" {
+    fn krb5_init_context(context: *mut *mut c_void) -> c_int;
     fn gss_krb5_free_lucid_sec_context(minor: *mut u32, context: *mut c_void) -> u32;
 }
 
@@ -494,4 +490,11 @@ unsafe fn copy_key(key: &lucid::Key) -> LucidKey {
     let octets = c::gss_buffer_desc { length: key.length as usize, value: key.data };
     // SAFETY: the caller's promise.
     LucidKey { enctype: key.enctype, octets: unsafe { described(&octets) }.to_vec().into() }
+}
+
+/// Lets the library keep krb5.conf as it has read it, until the file changes: it forgets it with its last context.
+pub(crate) fn keep_configuration() {
+    static KEPT: Once = Once::new();
+    // SAFETY: the pointer is to a local; what it gives is never freed. Accepting tells why where it gives nothing.
+    KEPT.call_once(|| _ = unsafe { krb5_init_context(&mut ptr::null_mut()) });
 }

@@ -158,6 +158,13 @@ impl Ruleset {
         doors
     }
 
+    /// Tells whether some row names the level `none` for this authenticator.
+    pub fn waives_protection(&self, method: &str) -> bool {
+        let waives =
+            |levels: &Levels| matches!(levels, Levels::Only(levels) if levels.contains(&Level::None));
+        self.clients.iter().any(|row| waives(&row.levels) && row.methods.iter().any(|own| **own == *method))
+    }
+
     /// The protection levels for a proven identity: those of the first row with its source, listener, name and
     /// method. `None`: there is no such row, and the client is refused. A row that says nothing of protection
     /// is [`Levels::Unrestricted`], which means `none` only for methods that cannot protect: whoever knows the
@@ -228,6 +235,15 @@ rules: []
             assert_eq!(shown(&ruleset, listener, client), expected, "{client} at `{listener}`");
         }
         assert!(ruleset.doors("", "192.0.2.1".parse().unwrap()).is_empty());
+    }
+
+    #[test]
+    fn only_a_row_that_names_none_waives_protection() {
+        let ruleset = ruleset(CLIENTS);
+        let table = [("gssapi", true), ("password", true), ("none", false), ("unknown", false)];
+        for (method, waives) in table {
+            assert_eq!(ruleset.waives_protection(method), waives, "{method}");
+        }
     }
 
     #[test]

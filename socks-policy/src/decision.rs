@@ -1,13 +1,12 @@
 //! What a ruleset answers: a permit with its terms, a denial with its reason, or the fact it needs.
 
 use std::fmt;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use socks_core::wire::Command;
 
-use crate::{Fact, OperationKind, SpecialUse};
+use crate::{Fact, OperationKind, SpecialUse, Terms};
 
 /// The answer to a [`Query`](crate::Query).
 #[must_use]
@@ -71,43 +70,6 @@ impl Permit {
 pub(crate) struct Grant {
     pub(crate) rule: Arc<str>,
     pub(crate) terms: Terms,
-}
-
-/// What a rule grants beside the permission itself; `None`: the gateway's own default.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Terms {
-    /// How long connecting may take.
-    pub connect_timeout: Option<Duration>,
-    /// How long no octet may move.
-    pub idle_timeout: Option<Duration>,
-    /// Sessions at once, for each identity under this rule; an anonymous client counts by its address.
-    pub sessions: Option<u32>,
-    /// Where connections come from.
-    pub egress: Egress,
-    /// What becomes of a session whose proof of identity ends.
-    pub ticket_end: TicketEnd,
-}
-
-/// What becomes of a session whose proof of identity (a ticket, an account) ends while it is open.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum TicketEnd {
-    /// It goes on; the record tells.
-    #[default]
-    Keep,
-    /// It may finish what flows, and ends as soon as nothing does.
-    Drain,
-    /// It ends at once.
-    Close,
-}
-
-/// The gateway's own addresses that a rule's connections come from; `None`: the kernel chooses.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Egress {
-    /// For IPv4 targets.
-    pub v4: Option<Ipv4Addr>,
-    /// For IPv6 targets.
-    pub v6: Option<Ipv6Addr>,
 }
 
 /// A denial with its reason.

@@ -136,7 +136,7 @@ impl Ruleset {
     /// Decides as [`decide`](Self::decide) for a client that `clients` admits, and tells for each rule in order how
     /// it compares. One that is not admitted is denied; the rules are compared nevertheless.
     pub fn explain(&self, query: &Query<'_>) -> Explanation {
-        let view = View::new(query);
+        let view = self.view(query);
         let mut rules = Vec::new();
         if !query.identity.is_some_and(|identity| identity.has_expired(query.now)) {
             for rule in &self.rules {

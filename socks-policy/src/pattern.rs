@@ -41,16 +41,24 @@ impl HostPattern {
 
 /// A range of ports, both ends included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct PortRange {
-    /// The first port.
+pub struct PortRange {
     pub(crate) first: u16,
-    /// The last port; not below `first`.
     pub(crate) last: u16,
 }
 
 impl PortRange {
+    /// The first port.
+    pub fn first(self) -> u16 {
+        self.first
+    }
+
+    /// The last port; not below the first.
+    pub fn last(self) -> u16 {
+        self.last
+    }
+
     /// Tells whether the port is in the range.
-    pub(crate) fn contains(self, port: u16) -> bool {
+    pub fn contains(self, port: u16) -> bool {
         (self.first..=self.last).contains(&port)
     }
 }
@@ -106,6 +114,11 @@ pub(crate) enum Meant {
 }
 
 impl Condition<IdentityPattern> {
+    /// Tells whether it asks for a group, alone or among others.
+    pub(crate) fn names_group(&self) -> bool {
+        self.elements().any(|pattern| matches!(pattern, IdentityPattern::Group(_)))
+    }
+
     /// Tells whether the identity is meant by one of the patterns.
     ///
     /// Conditions only ever include, so that [`Meant::Unknown`] can be settled for the whole condition: who

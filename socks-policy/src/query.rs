@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use jiff::Timestamp;
 use serde::Serialize;
 use socks_core::Identity;
-use socks_core::wire::{Command, Host, Target};
+use socks_core::wire::{Command, DomainName, Host, Target};
 
 /// What is known of a session when the ruleset is asked; `None` always means: not yet known.
 ///
@@ -37,8 +37,13 @@ pub enum Operation<'a> {
     Connect(&'a Target),
     /// BIND: listen for that peer.
     BindListen(ExpectedPeer<'a>),
-    /// BIND: take that peer, which has arrived.
-    BindPeer(SocketAddr),
+    /// BIND: take a peer that has arrived.
+    BindPeer {
+        /// Its address.
+        peer: SocketAddr,
+        /// The name that the request gave its peer, only if `peer` is at an address which that name was resolved to.
+        name: Option<&'a DomainName>,
+    },
     /// UDP ASSOCIATE: open an association, whose datagrams are judged one by one.
     Associate,
     /// Send a datagram to that target, within an association.
@@ -51,7 +56,7 @@ impl Operation<'_> {
         match self {
             Self::Connect(_) => OperationKind::Connect,
             Self::BindListen(_) => OperationKind::BindListen,
-            Self::BindPeer(_) => OperationKind::BindPeer,
+            Self::BindPeer { .. } => OperationKind::BindPeer,
             Self::Associate => OperationKind::Associate,
             Self::Datagram(_) => OperationKind::Datagram,
         }

@@ -7,10 +7,12 @@ use jiff::Timestamp;
 use crate::clients::Row;
 use crate::decision::{Denial, DenyReason, Permit};
 use crate::index::Index;
+
 use crate::rule::Rule;
+use crate::set::Condition;
 use crate::trial::Trial;
 use crate::view::View;
-use crate::{Decision, Query};
+use crate::{Decision, Nat64, Query};
 
 /// A policy file, compiled: which doors a client may use, and what it may do then.
 #[derive(Debug)]
@@ -19,6 +21,8 @@ pub struct Ruleset {
     pub(crate) clients: Vec<Row>,
     pub(crate) trials: Vec<Trial>,
     index: Index,
+    nat64: Option<Nat64>,
+    names_groups: bool,
     /// The time it was loaded for: what the tests are judged at.
     pub(crate) loaded: Timestamp,
     generation: u64,
@@ -27,13 +31,24 @@ pub struct Ruleset {
 impl Ruleset {
     pub(crate) fn new(rules: Vec<Rule>, clients: Vec<Row>, trials: Vec<Trial>, loaded: Timestamp) -> Self {
         let index = Index::new(&rules);
-        Self { rules, clients, trials, index, loaded, generation: 0 }
+        let of_rules = rules.iter().filter_map(|rule| rule.identity.as_ref());
+        let mut identities = of_rules.chain(clients.iter().filter_map(|row| row.identity.as_ref()));
+        let names_groups = identities.any(Condition::names_group);
+        Self { rules, clients, trials, index, nat64: None, names_groups, loaded, generation: 0 }
     }
 
     /// The same ruleset under another generation; its permits carry the number.
     #[must_use]
     pub fn with_generation(mut self, generation: u64) -> Self {
         self.generation = generation;
+        self
+    }
+
+    /// The same ruleset for a network with that translator: an address behind its prefix is judged like those of
+    /// other translators.
+    #[must_use]
+    pub fn with_nat64(mut self, prefix: Option<Nat64>) -> Self {
+        self.nat64 = prefix;
         self
     }
 
@@ -45,6 +60,11 @@ impl Ruleset {
     /// How many rules there are.
     pub fn rule_count(&self) -> usize {
         self.rules.len()
+    }
+
+    /// Tells whether any rule or row of `clients` asks for a group.
+    pub fn names_groups(&self) -> bool {
+        self.names_groups
     }
 
     /// Decides with what is known: the first rule that matches decides, and if none does, the answer is no.
@@ -59,7 +79,7 @@ impl Ruleset {
         if query.identity.is_some_and(|identity| identity.has_expired(query.now)) {
             return Decision::Deny(Denial::without_rule(DenyReason::IdentityExpired));
         }
-        let view = View::new(query);
+        let view = self.view(query);
         let Some(rule) = self.first(&view) else { return Decision::Deny(self.no_match(&view)) };
         if !rule.permits() {
             let is_unknown = rule.unknown_groups(&view).is_some();
@@ -75,6 +95,11 @@ impl Ruleset {
             }),
             (missing, _) => Decision::Needs(missing.unwrap_or(crate::Fact::Operation)),
         }
+    }
+
+    /// What the rules see of a query.
+    pub(crate) fn view<'a>(&self, query: &Query<'a>) -> View<'a> {
+        View::new(query, self.nat64.as_ref())
     }
 
     /// The first rule that denies for certain or that may permit.

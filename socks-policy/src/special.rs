@@ -5,6 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use serde::Serialize;
 
+use crate::Nat64;
+
 /// Why an address is special (RFC 6890 and the registries that it founded, and the clouds' metadata services).
 ///
 /// Private networks (RFC 1918, RFC 4193) are not special: they are what a gateway is for.
@@ -68,7 +70,7 @@ impl SpecialUse {
     /// `gateway` are the gateway's own listening addresses.
     pub fn of(address: SocketAddr, gateway: &[SocketAddr]) -> Option<Self> {
         let ip = address.ip().to_canonical();
-        Self::of_canonical(SocketAddr::new(ip, address.port()), &Embedded::of(ip), gateway)
+        Self::of_canonical(SocketAddr::new(ip, address.port()), &Embedded::of(ip, None), gateway)
     }
 
     /// The class of a canonical address with what is embedded in it.
@@ -96,7 +98,8 @@ impl fmt::Display for SpecialUse {
     }
 }
 
-fn of_v4(ip: Ipv4Addr) -> Option<SpecialUse> {
+/// The class of an IPv4 address.
+pub(crate) fn of_v4(ip: Ipv4Addr) -> Option<SpecialUse> {
     Some(match ip.octets() {
         [0, 0, 0, 0] => SpecialUse::Unspecified,
         [0, ..] => SpecialUse::ThisNetwork,
@@ -143,15 +146,15 @@ fn of_gateway(address: SocketAddr, embedded: &Embedded, gateway: &[SocketAddr]) 
 /// IPv4-mapped addresses are not among them: those are judged as the IPv4 address itself.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Embedded {
-    addresses: [Option<Ipv4Addr>; 5],
+    addresses: [Option<Ipv4Addr>; 6],
 }
 
 impl Embedded {
     /// No address.
-    pub(crate) const NONE: Self = Self { addresses: [None; 5] };
+    pub(crate) const NONE: Self = Self { addresses: [None; 6] };
 
-    /// The addresses embedded in `ip`.
-    pub(crate) fn of(ip: IpAddr) -> Self {
+    /// The addresses embedded in `ip`, also behind the prefix of the network's own translator.
+    pub(crate) fn of(ip: IpAddr, nat64: Option<&Nat64>) -> Self {
         let IpAddr::V6(ip) = ip else { return Self::NONE };
         let [a, b, c, d, e, f, g, h] = ip.segments();
         let last = join(g, h);
@@ -173,8 +176,9 @@ impl Embedded {
         };
         // RFC 5214 section 6.1: an ISATAP address may stand behind any prefix.
         let isatap = matches!((e, f), (0 | 0x200, 0x5efe)).then_some(last);
-        let mut addresses = [None; 5];
-        for (slot, address) in addresses.iter_mut().zip(found.into_iter().chain([isatap])) {
+        let translated = nat64.and_then(|prefix| prefix.extract(ip));
+        let mut addresses = [None; 6];
+        for (slot, address) in addresses.iter_mut().zip(found.into_iter().chain([isatap, translated])) {
             *slot = address;
         }
         Self { addresses }
@@ -304,7 +308,7 @@ mod tests {
             "64:ff9b:1::c0:2:2100:0",
             "64:ff9b:1::192.0.2.33",
         ] {
-            let embedded = Embedded::of(address.parse().unwrap());
+            let embedded = Embedded::of(address.parse().unwrap(), None);
             assert!(embedded.iter().any(|ip| ip == Ipv4Addr::new(192, 0, 2, 33)), "{address}");
         }
     }

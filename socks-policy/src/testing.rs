@@ -81,7 +81,9 @@ impl Question {
             OperationKind::Associate => Operation::Associate,
             OperationKind::BindListen => Operation::BindListen(ExpectedPeer::from(target)),
             OperationKind::BindPeer => match &target.host {
-                socks_core::wire::Host::Ip(ip) => Operation::BindPeer(SocketAddr::new(*ip, target.port)),
+                socks_core::wire::Host::Ip(ip) => {
+                    Operation::BindPeer { peer: SocketAddr::new(*ip, target.port), name: None }
+                }
                 socks_core::wire::Host::Name(_) => Operation::BindListen(ExpectedPeer::Known(target)),
             },
         });

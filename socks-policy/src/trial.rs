@@ -6,10 +6,10 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use jiff::Timestamp;
 use socks_config::{Finding, Place};
 use socks_core::Identity;
-use socks_core::wire::{Host, Target};
+use socks_core::wire::{DomainName, Host, Target};
 
 use crate::explain::{Considered, Explanation, NOT_ADMITTED, Outcome};
-use crate::{Decision, DenyReason, ExpectedPeer, Fact, Operation, Query, Ruleset};
+use crate::{BindPeerRule, Decision, DenyReason, ExpectedPeer, Fact, Operation, Query, Ruleset};
 
 /// Stands for the address of a name when a test gives none: an ordinary address of RFC 5737.
 pub(crate) const STAND_IN: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
@@ -26,6 +26,8 @@ pub(crate) struct Trial {
     pub(crate) source: IpAddr,
     pub(crate) identity: Identity,
     pub(crate) wish: Wish,
+    /// The peer that arrives at a BIND.
+    pub(crate) peer: Option<SocketAddr>,
     pub(crate) resolves: Vec<IpAddr>,
     pub(crate) at: Option<Timestamp>,
     pub(crate) expected: Answer,
@@ -51,13 +53,13 @@ impl Wish {
         }
     }
 
-    /// Tells whether it is about a host name.
-    pub(crate) fn is_by_name(&self) -> bool {
+    /// The host name that it is about.
+    pub(crate) fn name(&self) -> Option<&DomainName> {
         match self {
-            Self::Connect(target) | Self::Bind(Some(target)) | Self::Datagram(target) => {
-                matches!(target.host, Host::Name(_))
-            }
-            Self::Bind(None) | Self::Associate => false,
+            Self::Connect(Target { host: Host::Name(name), .. })
+            | Self::Bind(Some(Target { host: Host::Name(name), .. }))
+            | Self::Datagram(Target { host: Host::Name(name), .. }) => Some(name),
+            _ => None,
         }
     }
 }
@@ -74,7 +76,11 @@ pub(crate) enum Answer {
 }
 
 /// The reasons for which something is denied without a rule that says so.
-pub(crate) const REASONS: [&str; 4] = ["no-match", "special-use", "identity-expired", NOT_ADMITTED];
+pub(crate) const REASONS: [&str; 5] =
+    ["no-match", "special-use", "identity-expired", NOT_ADMITTED, OTHER_PEER];
+
+/// The reason of a rule with `bind: { peer: named }` against a peer that the client has not named.
+const OTHER_PEER: &str = "other-peer";
 
 impl Answer {
     /// The rule that answers.
@@ -200,9 +206,12 @@ impl Ruleset {
 
     /// The first answer to the trial that is not the expected one.
     fn run(&self, trial: &Trial) -> Option<Failure> {
+        if let Some(peer) = trial.peer {
+            return self.run_arrival(trial, peer);
+        }
         let fail = |address, is_stand_in| self.compare(trial, address, is_stand_in);
         let is_open = matches!(self.decide(&trial.query(self, None)), Decision::Needs(Fact::Address));
-        if !trial.wish.is_by_name() || !is_open {
+        if trial.wish.name().is_none() || !is_open {
             return fail(None, false);
         }
         if trial.resolves.is_empty() {
@@ -211,21 +220,65 @@ impl Ruleset {
         trial.resolves.iter().find_map(|address| fail(Some(*address), false))
     }
 
+    /// A BIND and the peer that arrives: listening must be permitted, the peer the expected one where the rule
+    /// asks for it, and the peer permitted as well.
+    fn run_arrival(&self, trial: &Trial, peer: SocketAddr) -> Option<Failure> {
+        let is_expected = trial.expects(peer.ip());
+        let other = trial.resolves.first().copied().unwrap_or(STAND_IN);
+        let listen = trial.query(self, Some(if is_expected { peer.ip() } else { other }));
+        let (came, query) = match self.decide(&listen) {
+            Decision::Permit(permit) if !is_expected && permit.terms().bind.peer == BindPeerRule::Named => {
+                (self.answer(&listen, Some(Answer::Refuse(OTHER_PEER))), listen)
+            }
+            Decision::Permit(_) => {
+                let name = trial.wish.name().filter(|_| is_expected);
+                let arrival = Query { operation: Some(Operation::BindPeer { peer, name }), ..listen };
+                (self.answer(&arrival, None), arrival)
+            }
+            Decision::Deny(_) | Decision::Needs(_) => (self.answer(&listen, None), listen),
+        };
+        let explain = || Failure {
+            expected: trial.expected.clone(),
+            came: came.clone(),
+            address: None,
+            is_stand_in: false,
+            explanation: self.explain(&query),
+        };
+        (came != trial.expected).then(explain)
+    }
+
     fn compare(&self, trial: &Trial, address: Option<IpAddr>, is_stand_in: bool) -> Option<Failure> {
         let query = trial.query(self, address);
-        let came = match self.admits(&query) {
-            Some(false) => Answer::Refuse(NOT_ADMITTED),
-            _ => Answer::from(&self.decide(&query)),
-        };
+        let came = self.answer(&query, None);
         if came == trial.expected {
             return None;
         }
         let explanation = self.explain(&query);
         Some(Failure { expected: trial.expected.clone(), came, address, is_stand_in, explanation })
     }
+
+    /// The answer of `clients`, or else of `known`, or else of the rules.
+    fn answer(&self, query: &Query<'_>, known: Option<Answer>) -> Answer {
+        match (self.admits(query), known) {
+            (Some(false), _) => Answer::Refuse(NOT_ADMITTED),
+            (_, Some(known)) => known,
+            (_, None) => Answer::from(&self.decide(query)),
+        }
+    }
 }
 
 impl Trial {
+    /// Tells whether a peer at that address is one that the client expects. A name without `resolves` is
+    /// taken to be at it.
+    fn expects(&self, address: IpAddr) -> bool {
+        let Operation::BindListen(ExpectedPeer::Known(target)) = self.wish.operation() else { return true };
+        let is_same = |other: &IpAddr| other.to_canonical() == address.to_canonical();
+        match &target.host {
+            Host::Ip(ip) => is_same(ip),
+            Host::Name(_) => self.resolves.is_empty() || self.resolves.iter().any(is_same),
+        }
+    }
+
     fn query(&self, ruleset: &Ruleset, address: Option<IpAddr>) -> Query<'_> {
         Query {
             listener: &self.listener,

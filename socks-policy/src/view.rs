@@ -7,7 +7,7 @@ use socks_core::Identity;
 use socks_core::wire::{DomainName, Host, Target};
 
 use crate::special::Embedded;
-use crate::{ExpectedPeer, Fact, Operation, OperationKind, Query, SpecialUse};
+use crate::{ExpectedPeer, Fact, Nat64, Operation, OperationKind, Query, SpecialUse};
 
 /// What the rules see of a [`Query`].
 #[derive(Debug, Clone, Copy)]
@@ -45,9 +45,17 @@ pub(crate) enum Site {
     At(IpAddr),
 }
 
+/// What makes addresses special here and nowhere else.
+#[derive(Clone, Copy)]
+struct Surroundings<'a> {
+    gateway: &'a [SocketAddr],
+    nat64: Option<&'a Nat64>,
+}
+
 impl<'a> View<'a> {
-    /// What the rules see of `query`.
-    pub(crate) fn new(query: &Query<'a>) -> Self {
+    /// What the rules see of `query` in a network with that translator.
+    pub(crate) fn new(query: &Query<'a>, nat64: Option<&Nat64>) -> Self {
+        let place = Surroundings { gateway: query.gateway, nat64 };
         let mut view = Self {
             listener: query.listener,
             source: query.client.ip().to_canonical(),
@@ -66,37 +74,42 @@ impl<'a> View<'a> {
             Some(Operation::Associate | Operation::BindListen(ExpectedPeer::Unknown)) => {
                 view.site = Site::Open;
             }
-            Some(Operation::BindListen(ExpectedPeer::Known(target))) => view.look_at(target, query),
-            Some(Operation::BindPeer(peer)) => view.arrive(peer, query.gateway),
+            Some(Operation::BindListen(ExpectedPeer::Known(target))) => {
+                view.look_at(target, query.address, place);
+            }
+            Some(Operation::BindPeer { peer, name }) => {
+                view.name = name;
+                view.arrive(peer, place);
+            }
             Some(Operation::Connect(target) | Operation::Datagram(target)) => {
                 view.port = Some(target.port);
-                view.look_at(target, query);
+                view.look_at(target, query.address, place);
             }
         }
         view
     }
 
-    fn look_at(&mut self, target: &'a Target, query: &Query<'_>) {
+    fn look_at(&mut self, target: &'a Target, resolved: Option<IpAddr>, place: Surroundings<'_>) {
         let address = match &target.host {
             Host::Ip(ip) => Some(*ip),
             Host::Name(name) => {
                 self.name = Some(name);
-                query.address
+                resolved
             }
         };
         match address {
             None => self.site = Site::Unresolved,
-            Some(ip) => self.arrive(SocketAddr::new(ip, target.port), query.gateway),
+            Some(ip) => self.arrive(SocketAddr::new(ip, target.port), place),
         }
     }
 
-    fn arrive(&mut self, address: SocketAddr, gateway: &[SocketAddr]) {
+    fn arrive(&mut self, address: SocketAddr, place: Surroundings<'_>) {
         let ip = address.ip().to_canonical();
         let address = SocketAddr::new(ip, address.port());
         self.site = Site::At(ip);
         self.address = Some(address);
-        self.embedded = Embedded::of(ip);
-        self.special = SpecialUse::of_canonical(address, &self.embedded, gateway);
+        self.embedded = Embedded::of(ip, place.nat64);
+        self.special = SpecialUse::of_canonical(address, &self.embedded, place.gateway);
     }
 
     /// The cheapest fact without which nothing can be permitted.

@@ -10,10 +10,12 @@ use nix::sys::socket::setsockopt;
 use nix::sys::socket::sockopt::IpBindAddressNoPort;
 use rustix::io::Errno;
 use socket2::{SockRef, TcpKeepalive};
-use socks_policy::Permit;
+use socks_policy::{Family, Nat64, Permit};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, sleep_until, timeout};
+
+use crate::route::Route;
 
 /// How long one address may try alone before the next one starts (RFC 8305 section 5).
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
@@ -29,6 +31,8 @@ pub(crate) const KEEPALIVE: Duration = Duration::from_secs(120);
 pub(crate) struct Dialled {
     pub(crate) socket: TcpStream,
     pub(crate) permit: Permit,
+    /// The address that was judged, or the one that the network's translator has for it.
+    pub(crate) address: SocketAddr,
 }
 
 /// Why no address could be reached.
@@ -49,12 +53,13 @@ pub(crate) async fn dial(
     permits: Vec<Permit>,
     most: Duration,
     racing: &Semaphore,
+    nat64: Option<&Nat64>,
 ) -> Result<Dialled, DialError> {
     let end = Instant::now() + most;
     let mut waiting = ordered(permits).into_iter();
     let mut attempts = FuturesUnordered::new();
     let mut failures = Vec::new();
-    attempts.extend(waiting.next().map(|permit| attempt(permit, waiting.len() > 0, None)));
+    attempts.extend(waiting.next().map(|permit| attempt(permit, nat64, waiting.len() > 0, None)));
     let mut next = Instant::now() + ATTEMPT_DELAY;
     loop {
         tokio::select! {
@@ -66,7 +71,7 @@ pub(crate) async fn dial(
                     let place = racing.try_acquire().ok();
                     if attempts.is_empty() || place.is_some() {
                         let others = waiting.len() > 1;
-                        attempts.extend(waiting.next().map(|permit| attempt(permit, others, place)));
+                        attempts.extend(waiting.next().map(|permit| attempt(permit, nat64, others, place)));
                     }
                     next = Instant::now() + ATTEMPT_DELAY;
                 }
@@ -75,7 +80,7 @@ pub(crate) async fn dial(
             () = sleep_until(next), if waiting.len() > 0 => {
                 if attempts.len() < MOST_ATTEMPTS && let Ok(place) = racing.try_acquire() {
                     let others = waiting.len() > 1;
-                    attempts.extend(waiting.next().map(|permit| attempt(permit, others, Some(place))));
+                    attempts.extend(waiting.next().map(|permit| attempt(permit, nat64, others, Some(place))));
                 }
                 next = Instant::now() + ATTEMPT_DELAY;
             }
@@ -84,16 +89,19 @@ pub(crate) async fn dial(
     }
 }
 
-/// RFC 8305 section 4: families take turns, IPv6 first.
+/// RFC 8305 section 4: families take turns, IPv6 first. IPv4 waits for all of IPv6 where its rule says so.
 fn ordered(permits: Vec<Permit>) -> Vec<Permit> {
-    let (v6, v4): (Vec<_>, Vec<_>) =
-        permits.into_iter().partition(|permit| permit.address().is_some_and(|address| address.is_ipv6()));
+    let is_v6 = |permit: &Permit| permit.address().is_some_and(|address| address.is_ipv6());
+    let (v6, v4): (Vec<_>, Vec<_>) = permits.into_iter().partition(is_v6);
+    let (last, v4): (Vec<_>, Vec<_>) =
+        v4.into_iter().partition(|permit| permit.terms().family == Family::PreferV6);
     let (mut v6, mut v4) = (v6.into_iter(), v4.into_iter());
-    let mut order = Vec::with_capacity(v6.len() + v4.len());
+    let mut order = Vec::with_capacity(v6.len() + v4.len() + last.len());
     while v6.len() + v4.len() > 0 {
         order.extend(v6.next());
         order.extend(v4.next());
     }
+    order.extend(last);
     order
 }
 
@@ -102,21 +110,50 @@ type Failure = (SocketAddr, io::Error);
 /// Tries one address; `others`: more are waiting, so this one is not waited for very long.
 async fn attempt(
     permit: Permit,
+    nat64: Option<&Nat64>,
     others: bool,
     _place: Option<SemaphorePermit<'_>>,
 ) -> Result<Dialled, Failure> {
-    let Some(address) = permit.address() else {
-        return Err((SocketAddr::from(([0, 0, 0, 0], 0)), io::ErrorKind::InvalidInput.into()));
-    };
     let connected = if others {
-        timeout(ATTEMPT_TIMEOUT, connect(address, &permit)).await.unwrap_or(Err(Errno::TIMEDOUT.into()))
+        timeout(ATTEMPT_TIMEOUT, connect_by_route(&permit, nat64))
+            .await
+            .unwrap_or_else(|_| Err((judged(&permit), Errno::TIMEDOUT.into())))
     } else {
-        connect(address, &permit).await
+        connect_by_route(&permit, nat64).await
     };
-    match connected {
-        Ok(socket) => Ok(Dialled { socket, permit }),
-        Err(error) => Err((address, error)),
+    connected.map(|(socket, address)| Dialled { socket, permit, address })
+}
+
+/// Goes to the judged address itself, or by the translator where there is no way to it.
+async fn connect_by_route(
+    permit: &Permit,
+    nat64: Option<&Nat64>,
+) -> Result<(TcpStream, SocketAddr), Failure> {
+    let mut failure = (judged(permit), Errno::NETUNREACH.into());
+    for address in Route::of(permit, nat64).into_iter().flat_map(Route::ways) {
+        match connect(address, permit).await {
+            Ok(socket) => return Ok((socket, address)),
+            Err(error) => {
+                let has_no_way = has_no_way(&error);
+                failure = (address, error);
+                if !has_no_way {
+                    break;
+                }
+            }
+        }
     }
+    Err(failure)
+}
+
+/// The address in a permit for CONNECT, which always has one.
+fn judged(permit: &Permit) -> SocketAddr {
+    permit.address().unwrap_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0)))
+}
+
+/// Tells whether this host does not reach the address's family or network at all.
+fn has_no_way(error: &io::Error) -> bool {
+    let errno = error.raw_os_error().map(Errno::from_raw_os_error);
+    matches!(errno, Some(Errno::NETUNREACH | Errno::AFNOSUPPORT))
 }
 
 async fn connect(address: SocketAddr, permit: &Permit) -> io::Result<TcpStream> {
@@ -147,8 +184,7 @@ fn egress_for(address: SocketAddr, permit: &Permit) -> io::Result<Option<IpAddr>
 /// The last failure that says something of the target; "no route for this family" only if there is no other.
 fn most_meaningful(failures: Vec<Failure>, most: Duration) -> DialError {
     let says_little = |error: &io::Error| {
-        let errno = error.raw_os_error().map(Errno::from_raw_os_error);
-        matches!(errno, Some(Errno::NETUNREACH | Errno::AFNOSUPPORT | Errno::ADDRNOTAVAIL))
+        has_no_way(error) || error.raw_os_error() == Some(Errno::ADDRNOTAVAIL.raw_os_error())
     };
     let mut chosen: Option<Failure> = None;
     for failure in failures {

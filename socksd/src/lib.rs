@@ -25,6 +25,7 @@ mod program;
 mod record;
 mod refusals;
 mod resolve;
+mod route;
 mod server;
 mod session;
 mod snapshot;

@@ -2,13 +2,15 @@
 
 use std::fmt::Write as _;
 use std::io;
+use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::io::Errno;
 use socks_auth::AuthError;
 use socks_core::ReceiveError;
 use socks_core::relay::RelayEnd;
-use socks_core::wire::{Command, DecodeError, NameError, ReplyCode};
+use socks_core::wire::{Command, DecodeError, Host, NameError, ReplyCode};
 use socks_policy::{Denial, DenyReason};
 
 use crate::admission::Full;
@@ -44,6 +46,8 @@ pub(crate) enum End {
     NotServed(Command),
     /// The ruleset denies it.
     Denied(Denial),
+    /// A rule permits it, but uses no address of the target's family; `literal`: the address that was asked for.
+    OtherFamily { rule: Arc<str>, literal: Option<IpAddr> },
     /// The ruleset asks for a fact that there cannot be.
     Undecided,
     /// The rule's own limit on sessions is reached.
@@ -97,12 +101,33 @@ pub(crate) enum Concern {
 }
 
 impl End {
+    /// What ends a request whose target has no address that the rule uses.
+    pub(crate) fn other_family(rule: &Arc<str>, host: &Host) -> Self {
+        let literal = match host {
+            Host::Ip(ip) => Some(*ip),
+            Host::Name(_) => None,
+        };
+        Self::OtherFamily { rule: rule.clone(), literal }
+    }
+
+    /// The rule that refuses, for the record.
+    pub(crate) fn rule(&self) -> Option<&Arc<str>> {
+        match self {
+            Self::Denied(denial) => denial.rule.as_ref(),
+            Self::OtherFamily { rule, .. } => Some(rule),
+            _ => None,
+        }
+    }
+
     /// The reply that refuses the request; `None` where no reply can be sent any more, or yet.
     pub(crate) fn reply(&self) -> Option<ReplyCode> {
         Some(match self {
             Self::Request(ReceiveError::Decode(error)) => malformed_request(error),
             Self::NotServed(_) => ReplyCode::COMMAND_NOT_SUPPORTED,
             Self::Denied(_) => ReplyCode::NOT_ALLOWED,
+            Self::OtherFamily { literal: Some(_), .. } => ReplyCode::ADDRESS_TYPE_NOT_SUPPORTED,
+            // For this rule the name has no address.
+            Self::OtherFamily { literal: None, .. } => ReplyCode::HOST_UNREACHABLE,
             Self::PortZero | Self::RuleFull | Self::Undecided => ReplyCode::GENERAL_FAILURE,
             Self::Resolve(_) | Self::Dial(DialError::Timeout(_)) => ReplyCode::HOST_UNREACHABLE,
             Self::Dial(DialError::Failed { error, .. }) => dial_failure(error),
@@ -120,6 +145,7 @@ impl End {
             | Self::LevelNotAllowed
             | Self::Auth(AuthError::Refused { .. } | AuthError::LevelRefused { .. })
             | Self::RuleFull
+            | Self::OtherFamily { .. }
             | Self::Denied(_) => Verdict::Deny,
             Self::Request(ReceiveError::Decode(DecodeError::Name { why: NameError::OddAddress, .. })) => {
                 Verdict::Deny
@@ -145,6 +171,7 @@ impl End {
             Self::PortZero => "port-zero",
             Self::NotServed(_) => "command-not-served",
             Self::Denied(denial) => denial_cause(denial),
+            Self::OtherFamily { .. } => "family-not-allowed",
             Self::Undecided => "undecided",
             Self::RuleFull => "too-many-sessions-of-rule",
             Self::Resolve(ResolveError::NotFound) => "name-not-found",
@@ -170,6 +197,12 @@ impl End {
             Self::Auth(error) => write!(text, "{error}"),
             Self::HandshakeTimeout(most) => write!(text, "not finished within {} s", most.as_secs_f32()),
             Self::NotServed(command) => write!(text, "this gateway does not serve `{command}`"),
+            Self::OtherFamily { rule, literal: Some(ip) } => {
+                write!(text, "rule `{rule}` permits {ip}, but its `family` is the other one")
+            }
+            Self::OtherFamily { rule, literal: None } => {
+                write!(text, "rule `{rule}` permits the name, which has no address of its `family`")
+            }
             Self::Resolve(error) => write!(text, "{error}"),
             Self::Dial(error) => write!(text, "{error}"),
             Self::Reply(error) => write!(text, "{error}"),
@@ -315,6 +348,18 @@ mod tests {
             let end = End::Dial(DialError::Failed { address, error: errno.into() });
             assert_eq!(end.reply(), Some(ReplyCode(code)), "{errno}");
         }
+    }
+
+    #[test]
+    fn a_target_without_an_address_of_the_rules_family_says_which_rule_and_why() {
+        let rule: Arc<str> = "six".into();
+        let literal = End::other_family(&rule, &Host::Ip([192, 0, 2, 1].into()));
+        assert_eq!(literal.reply(), Some(ReplyCode::ADDRESS_TYPE_NOT_SUPPORTED));
+        assert_eq!(literal.detail(), "rule `six` permits 192.0.2.1, but its `family` is the other one");
+        let name = End::other_family(&rule, &Host::Name("x.example".parse().unwrap()));
+        assert_eq!(name.reply(), Some(ReplyCode::HOST_UNREACHABLE));
+        assert_eq!(name.detail(), "rule `six` permits the name, which has no address of its `family`");
+        assert_eq!((name.rule(), name.cause()), (Some(&rule), "family-not-allowed"));
     }
 
     #[test]

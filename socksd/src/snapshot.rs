@@ -39,7 +39,7 @@ impl Snapshot {
         let base = path.parent().unwrap_or(Path::new("."));
         let mut findings = Findings::default();
         let config = Config::read(&document, base, &mut findings);
-        let authenticators = config
+        let authenticators: Vec<(Arc<str>, Arc<dyn Authenticator>)> = config
             .auth
             .iter()
             .filter_map(|entry| {
@@ -50,6 +50,9 @@ impl Snapshot {
             .collect();
         let generation = previous.map_or(0, |snapshot| snapshot.ruleset.generation()) + 1;
         let ruleset = config.policy.as_ref().and_then(|policy| load_policy(policy, &config, &mut findings));
+        if let Some(ruleset) = &ruleset {
+            warn_of_risks(ruleset, &authenticators, &config, &mut findings);
+        }
         let resolver = resolver(&mut findings);
         findings.sort();
         match (ruleset, resolver) {
@@ -101,6 +104,20 @@ fn build(
     }
 }
 
+/// Tells what is only risky together: a method, and a policy that lets its clients go without protection.
+fn warn_of_risks(
+    ruleset: &Ruleset,
+    authenticators: &[(Arc<str>, Arc<dyn Authenticator>)],
+    config: &Config<'_>,
+    findings: &mut Findings,
+) {
+    for (name, authenticator) in authenticators.iter().filter(|(name, _)| ruleset.waives_protection(name)) {
+        let Some(risk) = authenticator.risk_without_protection() else { continue };
+        let Some(entry) = config.auth.iter().find(|entry| entry.name == *name) else { continue };
+        findings.warning(&entry.options.unwrap_or(entry.kind).place, risk.to_owned());
+    }
+}
+
 /// Reads the policy and runs its tests; a failing test is a mistake like any other.
 fn load_policy(policy: &PolicyFile<'_>, config: &Config<'_>, findings: &mut Findings) -> Option<Ruleset> {
     let document = match Document::read(&policy.path) {
@@ -124,6 +141,7 @@ fn load_policy(policy: &PolicyFile<'_>, config: &Config<'_>, findings: &mut Find
     match Ruleset::load(&document, &context) {
         Ok(Loaded { ruleset, warnings }) => {
             findings.extend(warnings);
+            let ruleset = ruleset.with_nat64(config.settings.nat64);
             for test in ruleset.run_tests() {
                 findings.extend(test.finding());
             }

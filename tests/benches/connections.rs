@@ -3,7 +3,6 @@
 //! A session is: connect, greeting, request, one octet from the target, end. `cargo bench -p tests --bench
 //! connections [-- --check] [--rounds N]`; with `--check` it fails when microsocks is as fast.
 
-use std::io::Write;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,25 +19,12 @@ const TIME: Duration = Duration::from_secs(2);
 
 fn main() -> ExitCode {
     let options = Options::from_arguments();
-    let (contenders, target) = (Contender::all(), one_octet());
+    let (contenders, target) = (Contender::all(), targets::one_octet());
     let series = in_turns(&contenders, options.rounds, |contender| sessions(contender.address, target));
     print(format!("sessions per second, {IN_FLIGHT} in flight"), &series);
     let ratio = median_of(&series, "socksd") / median_of(&series, "microsocks");
     println!("socksd does {ratio:.2} times what microsocks does (bound: more than 1)");
     if options.check && ratio <= 1.0 { ExitCode::FAILURE } else { ExitCode::SUCCESS }
-}
-
-/// A target that costs as little as possible: one thread, one octet for each that comes, and the end.
-fn one_octet() -> SocketAddr {
-    let listener = targets::listen();
-    let address = listener.local_addr().expect("a bound listener");
-    thread::spawn(move || {
-        for mut stream in listener.incoming().flatten() {
-            // A session that was cut off at the end of a measurement is no concern of the target.
-            drop(stream.write_all(b"x"));
-        }
-    });
-    address
 }
 
 fn sessions(gateway: SocketAddr, target: SocketAddr) -> f64 {

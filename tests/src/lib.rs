@@ -11,6 +11,7 @@ pub mod dante;
 pub mod folder;
 pub mod forwarder;
 pub mod gateway;
+pub mod kerberos;
 pub mod lines;
 pub mod measure;
 pub mod namespace;

@@ -1,7 +1,11 @@
-//! Measuring several servers side by side: rounds that take turns, medians, and a table.
+//! Measuring several servers side by side: rounds that take turns, medians, a table, and bounds.
+
+mod bounds;
 
 use std::fmt::Display;
 use std::net::SocketAddr;
+
+pub use bounds::Bounds;
 
 use crate::rivals::Rival;
 use crate::{Gateway, Setup};
@@ -28,12 +32,7 @@ impl Contender {
     /// Our gateway first, then microsocks and danted, all without authentication.
     pub fn all() -> Vec<Self> {
         let gateway = Setup::new().limit("max-sessions", "10000").start();
-        let mut all = vec![Self {
-            name: "socksd",
-            address: gateway.address(),
-            pid: gateway.pid(),
-            _server: Server::Ours { _gateway: gateway },
-        }];
+        let mut all = vec![Self::ours("socksd", gateway)];
         all.extend(Self::rivals());
         all
     }
@@ -41,15 +40,19 @@ impl Contender {
     /// Microsocks and danted alone.
     pub fn rivals() -> Vec<Self> {
         let rivals = [("microsocks", Rival::microsocks()), ("danted", Rival::danted())];
-        rivals
-            .into_iter()
-            .map(|(name, rival)| Self {
-                name,
-                address: rival.address(),
-                pid: rival.pid(),
-                _server: Server::Theirs { _rival: rival },
-            })
-            .collect()
+        rivals.into_iter().map(|(name, rival)| Self::theirs(name, rival)).collect()
+    }
+
+    /// A gateway of ours, by a name.
+    pub fn ours(name: &'static str, gateway: Gateway) -> Self {
+        let (address, pid) = (gateway.address(), gateway.pid());
+        Self { name, address, pid, _server: Server::Ours { _gateway: gateway } }
+    }
+
+    /// Somebody else's server, by a name.
+    pub fn theirs(name: &'static str, rival: Rival) -> Self {
+        let (address, pid) = (rival.address(), rival.pid());
+        Self { name, address, pid, _server: Server::Theirs { _rival: rival } }
     }
 }
 
@@ -95,19 +98,24 @@ impl Series {
 pub fn in_turns(
     contenders: &[Contender],
     rounds: usize,
-    mut measure: impl FnMut(&Contender) -> f64,
+    measure: impl FnMut(&Contender) -> f64,
 ) -> Vec<Series> {
-    let mut all: Vec<_> =
-        contenders.iter().map(|contender| Series { name: contender.name, figures: Vec::new() }).collect();
+    let all = turns(contenders, rounds, measure);
+    contenders.iter().zip(all).map(|(contender, figures)| Series { name: contender.name, figures }).collect()
+}
+
+/// As [`in_turns`], for whatever is measured and whatever a measurement gives: one list for each contender.
+pub fn turns<T, F>(contenders: &[T], rounds: usize, mut measure: impl FnMut(&T) -> F) -> Vec<Vec<F>> {
+    let mut all: Vec<_> = contenders.iter().map(|_| Vec::new()).collect();
     for round in 0..=rounds {
         let mut pairs: Vec<_> = contenders.iter().zip(&mut all).collect();
         if round % 2 == 1 {
             pairs.reverse();
         }
-        for (contender, series) in pairs {
+        for (contender, figures) in pairs {
             let figure = measure(contender);
             if round > 0 {
-                series.figures.push(figure);
+                figures.push(figure);
             }
         }
     }
@@ -117,7 +125,7 @@ pub fn in_turns(
 /// Prints the medians, the range of each, and their ratio to the first one's.
 pub fn print(title: impl Display, all: &[Series]) {
     println!("\n{title}");
-    println!("{:<12} {:>10} {:>10} {:>10} {:>12}", "", "median", "least", "most", "to socksd's");
+    println!("{:<12} {:>10} {:>10} {:>10} {:>12}", "", "median", "least", "most", "to the first");
     let first = all.first().map_or(f64::NAN, Series::median);
     for series in all {
         let least = series.figures.iter().copied().fold(f64::INFINITY, f64::min);

@@ -32,6 +32,7 @@ pub struct Setup {
     program: Option<PathBuf>,
     before: Vec<String>,
     environment: Vec<(OsString, OsString)>,
+    keys: String,
 }
 
 impl Default for Setup {
@@ -54,6 +55,7 @@ impl Setup {
             program: None,
             before: Vec::new(),
             environment: Vec::new(),
+            keys: String::new(),
         }
     }
 
@@ -86,6 +88,12 @@ impl Setup {
     pub fn limit(mut self, key: &str, value: &str) -> Self {
         self.limits.retain(|(known, _)| known != key);
         self.limits.push((key.into(), value.into()));
+        self
+    }
+
+    /// One more key of the configuration, such as `nat64` with `64:ff9b::/96`.
+    pub fn key(mut self, key: &str, value: &str) -> Self {
+        self.keys.push_str(&format!("{key}: {value}\n"));
         self
     }
 
@@ -132,7 +140,7 @@ impl Setup {
     /// When a user cannot be added.
     pub fn write(&self) -> Folder {
         let folder = Folder::new();
-        folder.write("socksd.yaml", &self.config());
+        folder.write("socksd.yaml", &(self.config() + &self.keys));
         folder.write("policy.yaml", &self.whole_policy());
         for (name, password) in &self.users {
             add_user(&self.which(), &folder.file("users.yaml"), name, password);

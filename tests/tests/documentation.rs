@@ -14,7 +14,7 @@ use tests::{DEADLINE, Folder, program};
 /// Blocks of these kinds are not ours to check: other programs' files and commands, and plain text.
 const OTHERS: [&str; 6] = ["powershell", "ini", "toml", "js", "text", "rust,ignore"];
 /// What `socksd.yaml` may begin with.
-const CONFIG: [&str; 6] = ["listeners", "auth", "policy", "limits", "audit", "log"];
+const CONFIG: [&str; 7] = ["listeners", "auth", "policy", "limits", "nat64", "audit", "log"];
 const POLICY: [&str; 5] = ["version", "sets", "clients", "rules", "tests"];
 /// A hash that stands for those which the samples shorten.
 const HASH: &str =

@@ -6,7 +6,7 @@ use socks_core::ClientStream;
 use socks_core::wire::{Reply, Request};
 use socks_gssapi::Halves;
 use socks_gssapi::cfx::{self, ContextKeys, KeyOrigin, Role};
-use socks_gssapi::negotiation::server::{Established, Stepped as Answered};
+use socks_gssapi::negotiation::server::{Encryption, Established, Stepped as Answered};
 use socks_gssapi::negotiation::{BareLevels, Server};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -110,8 +110,11 @@ async fn negotiated(socket: &mut TcpStream, levels: Vec<Level>) -> Result<Option
         let mut action = server.receive(message)?;
         if let Action::Step { token } = action {
             assert_eq!(token, b"token 1");
-            let established =
-                Established { halves: halves(Role::Acceptor), levels: Levels::Only(levels.clone()) };
+            let established = Established {
+                halves: halves(Role::Acceptor),
+                encryption: Encryption::Available,
+                levels: Levels::Only(levels.clone()),
+            };
             action = server.stepped(Answered::Complete { token: b"token 2".to_vec(), established })?;
         }
         match action {

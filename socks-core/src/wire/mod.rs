@@ -5,6 +5,9 @@
 mod datagram;
 mod greeting;
 mod host;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod property;
 mod reply;
 mod request;
 

@@ -64,6 +64,24 @@ pub struct Established {
     pub halves: Halves,
     /// The levels that the policy allows the client that was proven.
     pub levels: Levels,
+    /// Whether messages may be encrypted.
+    pub encryption: Encryption,
+}
+
+/// Whether the two sides of a context have agreed that messages may be encrypted (RFC 2743 section 1.2.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Encryption {
+    /// They may be.
+    Available,
+    /// They must not be: only signed ones will do.
+    Unavailable,
+}
+
+impl Encryption {
+    /// Tells whether messages may travel at that level.
+    fn suits(self, level: Level) -> bool {
+        self == Self::Available || matches!(level, Level::None | Level::Integrity)
+    }
 }
 
 impl Server {
@@ -134,7 +152,7 @@ impl Server {
     }
 
     fn take_level(&self, established: Established, message: Message) -> Result<Action, Refusal> {
-        let Established { mut halves, levels } = established;
+        let Established { mut halves, levels, encryption } = established;
         let Message::Level(token) = message else { return Err(Refusal::OutOfTurn(name(&message))) };
         // No sealed token is that short.
         let bare = token.len() == 1 && self.bare_levels == BareLevels::Accept;
@@ -142,6 +160,9 @@ impl Server {
         let asked = level(&octets)?;
         // A set of exactly `none` answers so to anything; no other answer differs from what was asked.
         let granted = levels.answer(asked).ok_or(Refusal::LevelRefused(asked))?;
+        if !encryption.suits(granted) {
+            return Err(Refusal::CannotEncrypt(granted));
+        }
         debug_assert!(granted == asked || granted == Level::None, "never higher than asked");
         let send =
             if bare { Message::Level(vec![granted as u8]).octets()? } else { halves.seal_level(granted)? };

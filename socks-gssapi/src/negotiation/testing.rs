@@ -16,11 +16,21 @@ pub(super) fn token(sender: Role, octets: &[u8], level: Level) -> Vec<u8> {
     cfx::testing::frame(&mut *halves(sender).seal, octets, level)[4..].to_vec()
 }
 
+/// What a context that may encrypt gives a server.
+pub(super) fn established(levels: Levels) -> server::Established {
+    server::Established { halves: halves(Role::Acceptor), levels, encryption: Encryption::Available }
+}
+
 /// A server that wants a client's level.
 pub(super) fn server_at_level(levels: Levels, bare: BareLevels) -> Server {
+    server_with(levels, bare, Encryption::Available)
+}
+
+/// The same over a context that may or may not encrypt.
+pub(super) fn server_with(levels: Levels, bare: BareLevels, encryption: Encryption) -> Server {
     let mut server = Server::new(Limits::default(), bare);
     server.receive(Message::Authentication(vec![1])).unwrap();
-    let established = server::Established { halves: halves(Role::Acceptor), levels };
+    let established = server::Established { encryption, ..established(levels) };
     server.stepped(server::Stepped::Complete { token: vec![2], established }).unwrap();
     server
 }

@@ -2,7 +2,7 @@
 
 use socks_core::{Level, Levels, OpenError};
 
-use super::testing::{client_at_level, halves, server_at_level, token};
+use super::testing::{client_at_level, established, halves, server_at_level, server_with, token};
 use super::*;
 use crate::cfx::Role;
 
@@ -130,6 +130,19 @@ fn a_server_answers_the_levels_that_are_allowed() {
 }
 
 #[test]
+fn a_context_without_encryption_serves_no_level_that_encrypts() {
+    let (all, sealed) = (Levels::Only(Level::ALL.to_vec()), BareLevels::Refuse);
+    for asked in Level::ALL {
+        let message = Message::Level(token(Role::Initiator, &[asked as u8], Level::Integrity));
+        let answer = server_with(all.clone(), sealed, Encryption::Unavailable).receive(message);
+        match asked {
+            Level::None | Level::Integrity => assert_eq!(word(answer), asked.as_str()),
+            _ => assert_eq!(answer.unwrap_err(), Refusal::CannotEncrypt(asked)),
+        }
+    }
+}
+
+#[test]
 fn a_client_that_wants_a_token_takes_nothing_else() {
     let expected =
         ["step", EMPTY, TURN, TURN, TURN, TURN, TURN, TURN, TURN, TURN, TURN, TURN, TURN, TURN, ABORTED];
@@ -220,7 +233,7 @@ fn sent(action: &Action) -> &[u8] {
 fn a_server_that_has_nothing_more_to_say_sends_an_empty_token() {
     let mut server = Server::new(Limits::default(), BareLevels::Refuse);
     server.receive(Message::Authentication(vec![1])).unwrap();
-    let established = server::Established { halves: halves(Role::Acceptor), levels: both() };
+    let established = established(both());
     let action = server.stepped(server::Stepped::Complete { token: vec![], established }).unwrap();
     assert_eq!(sent(&action), [1, 1, 0, 0]);
 }
@@ -289,8 +302,7 @@ fn both_sides_agree_and_can_talk() {
 
         let first = client.stepped(client::Stepped::Continue { token: vec![7] }).unwrap();
         assert_eq!(word(server.receive(read(sent(&first)))), "step");
-        let established =
-            server::Established { halves: halves(Role::Acceptor), levels: Levels::Only(vec![asked]) };
+        let established = established(Levels::Only(vec![asked]));
         let reply = server.stepped(server::Stepped::Complete { token: vec![8], established }).unwrap();
         assert_eq!(word(client.receive(read(sent(&reply)))), "step");
         let halves = halves(Role::Initiator);

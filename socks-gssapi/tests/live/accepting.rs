@@ -35,7 +35,9 @@ fn a_context_tells_who_the_client_is() {
         let left = identity.valid_until.unwrap().as_second() - Timestamp::now().as_second();
         assert!((3600..=24 * 3600 + 1).contains(&left), "the ticket's own end: {left} seconds");
         assert_eq!(established.groups, TicketGroups::Absent, "this key distribution centre knows no groups");
-        assert!(identity.groups.is_empty() && identity.groups_missing.is_none());
+        let missing = identity.groups_missing.expect("a reason");
+        assert!(missing.starts_with("source `pac`: ticket has no groups"), "{missing}");
+        assert!(identity.groups.is_empty());
     });
 }
 

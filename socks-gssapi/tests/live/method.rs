@@ -10,7 +10,7 @@ use socks_auth::{
 use socks_core::{Level, Levels, Protection, Sealing};
 use socks_gssapi::negotiation::client::{Client, Stepped};
 use socks_gssapi::negotiation::{Action, Limits};
-use socks_gssapi::{ClientRules, GssapiFactory, Initiated, Initiator, Message, Options, TargetName};
+use socks_gssapi::{ClientRules, GssapiFactory, Initiated, Initiator, Message, Oddity, Options, TargetName};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
 use crate::stage::{in_realm, ordinary, rules};
@@ -44,12 +44,23 @@ async fn meet<T>(
 
 /// Plays the client's part; the protection that was agreed, or what the server said instead.
 pub(crate) async fn negotiate(
+    pipe: DuplexStream,
+    asked: Level,
+    accepted: Levels,
+) -> Result<Option<Protection>, String> {
+    negotiate_as(None, pipe, asked, accepted).await
+}
+
+/// The same as a client that may be odd.
+async fn negotiate_as(
+    oddity: Option<Oddity>,
     mut pipe: DuplexStream,
     asked: Level,
     accepted: Levels,
 ) -> Result<Option<Protection>, String> {
     let target = TargetName::HostBased("socks@localhost".into());
-    let initiator = Initiator::new(&target, &ClientRules::default()).unwrap();
+    let rules = ClientRules { oddity, ..ClientRules::default() };
+    let initiator = Initiator::new(&target, &rules).unwrap();
     let mut client = Client::new(Limits::default(), asked, accepted);
     let mut received = BytesMut::new();
     let (stepped, mut next) = step(initiator, &[]);
@@ -158,6 +169,71 @@ fn a_row_with_none_alone_answers_none_to_anything() {
     });
 }
 
+#[test]
+fn a_client_that_wraps_kerberos_into_spnego_is_let_in_only_where_it_is_allowed() {
+    run("method::a_client_that_wraps_kerberos_into_spnego_is_let_in_only_where_it_is_allowed", async {
+        for engine in ["own", "mit"] {
+            let options = format!(r#"{{ "keytab": "KEYTAB", "spnego": true, "engine": "{engine}" }}"#);
+            let client = async |pipe| {
+                negotiate_as(Some(Oddity::Spnego), pipe, Level::Confidentiality, Levels::Unrestricted).await
+            };
+            let (granted, agreed) = meet(&*build(&options), Levels::Unrestricted, client).await;
+            let granted = granted.unwrap();
+            assert_eq!(granted.identity.to_string(), "alice@EXAMPLE.TEST");
+            let (mut ours, mut theirs) = (granted.protection.unwrap(), agreed.unwrap().unwrap());
+            talk(&mut ours, &mut theirs);
+            talk(&mut theirs, &mut ours);
+        }
+        let client = async |pipe| {
+            negotiate_as(Some(Oddity::Spnego), pipe, Level::Integrity, Levels::Unrestricted).await
+        };
+        let (refused, heard) = meet(&*build(OPTIONS), Levels::Unrestricted, client).await;
+        let refused = refused.unwrap_err().to_string();
+        assert!(
+            refused.contains("token is not of Kerberos") && refused.contains("`spnego: true`"),
+            "{refused}"
+        );
+        assert_eq!(heard.unwrap_err(), "peer has aborted the negotiation");
+    });
+}
+
+#[test]
+fn a_client_that_proves_itself_with_a_third_token_is_let_in() {
+    run("method::a_client_that_proves_itself_with_a_third_token_is_let_in", async {
+        let method = build(OPTIONS);
+        let client = async |pipe| {
+            negotiate_as(Some(Oddity::ThreeTokens), pipe, Level::Confidentiality, Levels::Unrestricted).await
+        };
+        let (granted, agreed) = meet(&*method, Levels::Unrestricted, client).await;
+        let granted = granted.unwrap();
+        assert_eq!(granted.identity.to_string(), "alice@EXAMPLE.TEST");
+        let (mut ours, mut theirs) = (granted.protection.unwrap(), agreed.unwrap().unwrap());
+        talk(&mut ours, &mut theirs);
+        talk(&mut theirs, &mut ours);
+    });
+}
+
+#[test]
+fn a_context_without_confidentiality_serves_integrity_alone() {
+    run("method::a_context_without_confidentiality_serves_integrity_alone", async {
+        let method = build(OPTIONS);
+        for asked in [Level::Integrity, Level::Confidentiality, Level::Selective] {
+            let client = async |pipe| {
+                negotiate_as(Some(Oddity::NoConfidentiality), pipe, asked, Levels::Unrestricted).await
+            };
+            let (granted, heard) = meet(&*method, Levels::Unrestricted, client).await;
+            if asked == Level::Integrity {
+                assert_eq!(granted.unwrap().level(), asked);
+                continue;
+            }
+            let Err(AuthError::Refused { claimed, reason }) = granted else { panic!("{granted:?}") };
+            assert_eq!(claimed.as_deref(), Some("alice@EXAMPLE.TEST"));
+            assert!(reason.contains("no confidentiality"), "{reason}");
+            assert_eq!(heard.unwrap_err(), "peer has aborted the negotiation");
+        }
+    });
+}
+
 /// Sends octets, and gives all that the server answers until it closes.
 async fn say(mut pipe: DuplexStream, octets: &[u8]) -> Vec<u8> {
     pipe.write_all(octets).await.unwrap();
@@ -230,6 +306,10 @@ fn mistakes_in_the_options_are_told() {
             (r#"{ "keytab": "nowhere" }"#, "keytab is missing"),
             (r#"{ "keytab": "KEYTAB", "services": [] }"#, "`services` is empty"),
             (r#"{ "keytab": "KEYTAB", "nec": true, "replay-cache": "none" }"#, "`nec`"),
+            (
+                r#"{ "keytab": "KEYTAB", "allow-weak-enctypes": true, "replay-cache": "none" }"#,
+                "`allow-weak-enctypes`",
+            ),
             (r#"{ "keytab": "KEYTAB", "max-token": "1GiB" }"#, "`max-token`"),
         ];
         for (options, why) in table {

@@ -7,6 +7,7 @@ use super::names::Words;
 use super::table::{KeyHash, Table, Usage};
 use crate::pattern::{IdentityPattern, PrincipalPattern, Shape};
 use crate::rule::Rule;
+use crate::set::Condition;
 
 /// A user's name with the name of its authenticator.
 type User = (Box<str>, Box<str>);
@@ -113,8 +114,7 @@ impl Identities {
 
 /// Tells whether the rule asks for a group, alone or among others.
 pub(super) fn names_group(rule: &Rule) -> bool {
-    let mut patterns = rule.identity.iter().flat_map(|condition| condition.elements());
-    patterns.any(|pattern| matches!(pattern, IdentityPattern::Group(_)))
+    rule.identity.as_ref().is_some_and(Condition::names_group)
 }
 
 /// Tells whether every component that `wide` gives is given and the same in `narrow`.

@@ -5,6 +5,7 @@ mod element;
 mod read;
 mod rules;
 mod sets;
+mod terms;
 mod trials;
 mod warnings;
 

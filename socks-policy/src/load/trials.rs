@@ -1,7 +1,7 @@
 //! The `tests` section.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -75,6 +75,7 @@ impl<'a> Reader<'a> {
         let identity = self.who(&who);
         let wish = self.wish(&mut fields);
         let resolves = self.resolves(&mut fields, wish.as_ref());
+        let peer = self.peer(&mut fields, wish.as_ref());
         let at = self.take(&mut fields, "at").map(|node| node.parse::<Timestamp>());
         let at = at.and_then(|at| self.findings.note(at));
         fields.finish(&mut self.findings);
@@ -85,6 +86,7 @@ impl<'a> Reader<'a> {
             source: source?,
             identity: identity?,
             wish: wish?,
+            peer,
             resolves,
             at,
             expected: Answer::Refuse("undecided"),
@@ -141,10 +143,21 @@ impl<'a> Reader<'a> {
 
     fn resolves(&mut self, fields: &mut Fields<'a>, wish: Option<&Wish>) -> Vec<IpAddr> {
         let Some(node) = self.take(fields, "resolves") else { return Vec::new() };
-        if wish.is_some_and(|wish| !wish.is_by_name()) {
+        if wish.is_some_and(|wish| wish.name().is_none()) {
             self.findings.mistake(&node.place, "only a destination with a host name resolves to addresses");
         }
         node.items().iter().filter_map(|item| self.findings.note(element::address(item))).collect()
+    }
+
+    fn peer(&mut self, fields: &mut Fields<'a>, wish: Option<&Wish>) -> Option<SocketAddr> {
+        let node = self.take(fields, "peer")?;
+        if wish.is_some_and(|wish| !matches!(wish, Wish::Bind(_))) {
+            self.findings.mistake(&node.place, "only at a `bind` does a peer arrive");
+        }
+        let peer = node.text().and_then(|text| {
+            text.parse().map_err(|_| node.expected("`ADDRESS:PORT`, with an IPv6 address in brackets"))
+        });
+        self.findings.note(peer)
     }
 
     fn expected(&mut self, node: &'a Node, rules: &HashMap<&str, Action>) -> Option<Answer> {

@@ -129,6 +129,8 @@ fn mistakes_of_tests_have_their_places() {
   - {{ name: d, given: {{ source: 10.0.0.1, identity: 'password:bob', method: none }}, expect: deny }}
   - {{ name: e, given: {{ source: 10.0.0.1, groups: a, groups-missing: down, command: bind }}, expect: {{ permit: ftp }} }}
   - {{ name: f, given: {{ source: 10.0.0.1, groups-missing: '', command: bind }}, expect: {{ permit: ftp }} }}
+  - {{ name: g, given: {{ source: 10.0.0.1, destination: '192.0.2.1:80', peer: '192.0.2.1:80' }}, expect: {{ permit: web }} }}
+  - {{ name: h, given: {{ source: 10.0.0.1, command: bind, peer: 'ftp.example:20' }}, expect: {{ permit: ftp }} }}
 "
     );
     let findings = load(&text).unwrap_err();
@@ -150,6 +152,8 @@ fn mistakes_of_tests_have_their_places() {
         "16 expected a mapping, found `deny`",
         "17 `groups-missing` is for groups that could not be learned, but `groups` tells them",
         "18 expected why the groups could not be learned, found ``",
+        "19 only at a `bind` does a peer arrive",
+        "20 expected `ADDRESS:PORT`, with an IPv6 address in brackets, found `ftp.example:20`",
     ];
     assert_eq!(found, expected);
 }
@@ -176,4 +180,53 @@ fn a_failed_test_of_a_large_policy_shows_what_matters() {
              rule `r1000` (line 1003, permit) matches
              verdict: permitted by rule `r1000` to 10.0.0.2:1000";
     assert!(shown.ends_with(expected), "{shown}");
+}
+
+#[test]
+fn a_test_of_bind_can_have_the_peer_that_arrives() {
+    let policy = "\
+version: 1
+clients: [{ source: 10.0.0.0/8, methods: [none] }]
+rules:
+  - { name: no-lab, action: deny, command: bind, destination: 10.66.0.0/16 }
+  - { name: ftp, action: permit, command: bind, destination: [192.0.2.0/24, ftp.example] }
+  - { name: open, action: permit, command: bind, source: 10.9.0.0/16, bind: { peer: any } }
+tests:
+";
+    let table = [
+        ("peer: '192.0.2.1:20'", "permit: ftp"),
+        ("peer: '[::ffff:192.0.2.1]:20'", "permit: ftp"),
+        ("peer: '203.0.113.1:20'", "deny: no-match"),
+        ("peer: '10.66.0.1:20'", "deny: no-lab"),
+        ("peer: '127.0.0.1:20'", "deny: no-match"),
+        ("destination: '0.0.0.0:0', peer: '192.0.2.1:20'", "permit: ftp"),
+        ("destination: '192.0.2.1:0', peer: '192.0.2.1:20'", "permit: ftp"),
+        ("destination: '192.0.2.1:0', peer: '192.0.2.2:20'", "deny: other-peer"),
+        ("destination: '203.0.113.1:0', peer: '192.0.2.1:20'", "deny: no-match"),
+        // A peer at an address of the name that the client gave is judged by that name, too.
+        ("destination: 'ftp.example:0', peer: '203.0.113.1:20'", "permit: ftp"),
+        ("destination: 'ftp.example:0', resolves: 203.0.113.1, peer: '203.0.113.1:20'", "permit: ftp"),
+        ("destination: 'ftp.example:0', resolves: 203.0.113.1, peer: '203.0.113.2:20'", "deny: other-peer"),
+        ("destination: 'ftp.example:0', resolves: 10.66.0.1, peer: '10.66.0.1:20'", "deny: no-lab"),
+        ("destination: 'www.example:0', peer: '203.0.113.1:20'", "deny: no-match"),
+    ];
+    let run = |given: String, expect: &str| {
+        let test =
+            format!("  - {{ name: t, given: {{ command: bind, {given} }}, expect: {{ {expect} }} }}\n");
+        let results = ruleset(&format!("{policy}{test}")).run_tests();
+        assert!(results[0].passed(), "{}", results[0]);
+    };
+    for (given, expect) in table {
+        run(format!("source: 10.1.1.1, {given}"), expect);
+    }
+    // Whoever arrives is taken where the rule that lets the client listen says so, if the rules permit the peer.
+    for (given, expect) in [
+        ("destination: '203.0.113.1:0', peer: '203.0.113.2:20'", "permit: open"),
+        ("destination: '203.0.113.1:0', peer: '10.66.0.1:20'", "deny: no-lab"),
+        ("destination: '192.0.2.1:0', peer: '192.0.2.2:20'", "deny: other-peer"),
+        ("destination: 'www.example:0', resolves: 203.0.113.1, peer: '203.0.113.2:20'", "permit: open"),
+    ] {
+        run(format!("source: 10.9.1.1, {given}"), expect);
+    }
+    run("source: 172.16.0.1, peer: '192.0.2.1:20'".into(), "deny: not-admitted");
 }

@@ -5,9 +5,11 @@ use std::net::{IpAddr, SocketAddr};
 use jiff::Timestamp;
 use serde::Serialize;
 use socks_auth::Registry;
-use socks_core::wire::{Host, Target};
+use socks_core::wire::{DomainName, Host, Target};
 use socks_core::{Identity, Level, Principal};
-use socks_policy::{Explanation, Fact, Operation, Query, Verdict};
+use socks_policy::{
+    BindPeerRule, Decision, ExpectedPeer, Explanation, Fact, Operation, Query, Ruleset, Verdict,
+};
 use tokio::runtime::Runtime;
 
 use crate::config::is_word;
@@ -42,12 +44,16 @@ pub(super) struct Explain {
     /// The listener it came to; by default the first one
     #[arg(long, value_name = "NAME")]
     listener: Option<String>,
-    /// What it asks for: `connect` or `udp-associate` (each datagram is judged by its target)
-    #[arg(long, value_name = "COMMAND", default_value = "connect", value_parser = ["connect", "udp-associate"])]
+    /// What it asks for: `connect`, `bind` or `udp-associate`
+    #[arg(long, value_name = "COMMAND", default_value = "connect", value_parser = ["connect", "bind", "udp-associate"])]
     command: String,
-    /// Where it wants to go; an IPv6 address in brackets
+    /// Where it wants to go; for `bind` the peer it expects, by default anybody; for `udp-associate` where a datagram
+    /// goes, by default the association itself is judged. An IPv6 address in brackets
     #[arg(long, value_name = "HOST:PORT", value_parser = target)]
-    to: Target,
+    to: Option<Target>,
+    /// For `bind`: the peer that arrives
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    peer: Option<SocketAddr>,
     /// When, for rules that expire; by default now
     #[arg(long, value_name = "TIME")]
     at: Option<Timestamp>,
@@ -76,6 +82,9 @@ struct Answer {
     /// For a name that has to be looked up: what it resolves to, and the verdict for each address.
     #[serde(skip_serializing_if = "Option::is_none")]
     resolved: Option<Resolved>,
+    /// What it says to the peer that arrives at a BIND.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    arrival: Option<Arrival>,
 }
 
 #[derive(Debug, Serialize)]
@@ -94,11 +103,31 @@ struct Address {
     explanation: Explanation,
 }
 
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct Arrival {
+    peer: SocketAddr,
+    /// Whether the client named this peer, or none.
+    expected: bool,
+    /// Whether the rule that lets the client listen takes no other peer than the one it named.
+    only_expected: bool,
+    explanation: Explanation,
+}
+
 impl Explain {
     pub(super) fn run(self, registry: &Registry) -> Result<Exit, Exit> {
         let runtime =
             Runtime::new().map_err(|error| fail(Exit::System, format_args!("no runtime: {error}")))?;
         let _guard = runtime.enter();
+        if self.peer.is_some() && self.command != "bind" {
+            return Err(fail(
+                Exit::Usage,
+                "`--peer` is for `--command bind`: no other command has a peer that arrives",
+            ));
+        }
+        if self.to.is_none() && self.command == "connect" {
+            return Err(fail(Exit::Usage, "`--to HOST:PORT` is missing: where does it want to connect to?"));
+        }
         let snapshot = load(&self.config, registry)?.snapshot;
         let identity = self.identity().map_err(|text| fail(Exit::Usage, text))?;
         let listener = self.listener(&snapshot)?;
@@ -114,14 +143,24 @@ impl Explain {
             gateway: &own,
             now: self.at.unwrap_or_else(Timestamp::now),
         };
-        let literal = match &self.to.host {
-            Host::Ip(ip) => Some(*ip),
-            Host::Name(_) => None,
-        };
-        let mut answer = Answer { request: snapshot.ruleset.explain(&query(literal)), resolved: None };
+        let mut answer = self.answer(&runtime, &snapshot, &query);
+        answer.arrival = self.arrival(&answer, &snapshot.ruleset, &query);
+        self.show(&identity, &answer)
+    }
+
+    /// The answer to the request, with the addresses of its name.
+    fn answer<'a>(
+        &self,
+        runtime: &Runtime,
+        snapshot: &Snapshot,
+        query: &impl Fn(Option<IpAddr>) -> Query<'a>,
+    ) -> Answer {
+        let request = snapshot.ruleset.explain(&query(None));
+        let mut answer = Answer { request, resolved: None, arrival: None };
         // A client that is not admitted is denied without a lookup, here as in the gateway.
-        let verdict = &answer.request.verdict;
-        if let (Verdict::Needs { fact: Fact::Address }, Host::Name(name)) = (verdict, &self.to.host) {
+        let name =
+            self.name().filter(|_| matches!(answer.request.verdict, Verdict::Needs { fact: Fact::Address }));
+        if let Some(name) = name {
             let most = snapshot.settings.limits.resolve_timeout;
             let looked_up = runtime.block_on(snapshot.resolver.lookup(name, most));
             let explain =
@@ -132,13 +171,53 @@ impl Explain {
                 addresses: looked_up.unwrap_or_default().into_iter().map(explain).collect(),
             });
         }
-        self.show(&identity, &answer)
+        answer
+    }
+
+    /// What is said of the peer that arrives.
+    fn arrival<'a>(
+        &'a self,
+        answer: &Answer,
+        ruleset: &Ruleset,
+        query: &impl Fn(Option<IpAddr>) -> Query<'a>,
+    ) -> Option<Arrival> {
+        let peer = self.peer?;
+        let resolved =
+            || answer.resolved.iter().flat_map(|resolved| &resolved.addresses).map(|it| it.address);
+        let arrived = peer.ip().to_canonical();
+        let expected = match self.operation() {
+            Operation::BindListen(ExpectedPeer::Known(Target { host: Host::Ip(ip), .. })) => {
+                ip.to_canonical() == arrived
+            }
+            Operation::BindListen(ExpectedPeer::Known(_)) => resolved().any(|ip| ip == arrived),
+            _ => true,
+        };
+        let listen = query(if expected { Some(arrived) } else { resolved().next() });
+        let only_expected = matches!(
+            ruleset.decide(&listen),
+            Decision::Permit(permit) if permit.terms().bind.peer == BindPeerRule::Named
+        );
+        let name = self.name().filter(|_| expected);
+        let arrival = Query { operation: Some(Operation::BindPeer { peer, name }), ..listen };
+        Some(Arrival { peer, expected, only_expected, explanation: ruleset.explain(&arrival) })
+    }
+
+    /// The name that it asks about.
+    fn name(&self) -> Option<&DomainName> {
+        match &self.to.as_ref()?.host {
+            Host::Name(name) => Some(name),
+            Host::Ip(_) => None,
+        }
     }
 
     fn operation(&self) -> Operation<'_> {
-        match self.command.as_str() {
-            "udp-associate" => Operation::Datagram(&self.to),
-            _ => Operation::Connect(&self.to),
+        match (self.command.as_str(), &self.to) {
+            ("bind", Some(target)) => Operation::BindListen(target.into()),
+            ("connect", Some(target)) => Operation::Connect(target),
+            (_, Some(target)) => Operation::Datagram(target),
+            ("bind", None) => Operation::BindListen(ExpectedPeer::Unknown),
+            // CONNECT without a target is refused by the command line.
+            (_, None) => Operation::Associate,
         }
     }
 
@@ -186,25 +265,57 @@ impl Explain {
             return Ok(Exit::Done);
         }
         let Self { from, command, to, .. } = self;
-        say(format_args!("`{identity}` from {from} asks for `{command}` to `{to}`"));
+        match (to, command.as_str()) {
+            (Some(to), "bind") => {
+                say(format_args!("`{identity}` from {from} asks for `bind` and expects `{to}`"));
+            }
+            (Some(to), _) => say(format_args!("`{identity}` from {from} asks for `{command}` to `{to}`")),
+            (None, _) => say(format_args!("`{identity}` from {from} asks for `{command}`")),
+        }
         say(&answer.request);
-        let Some(resolved) = &answer.resolved else { return Ok(Exit::Done) };
-        match &resolved.error {
-            Some(error) => say(format_args!("`{}`: {error}", resolved.name)),
+        if let Some(resolved) = &answer.resolved {
+            resolved.show(command);
+        }
+        if let Some(arrival) = &answer.arrival {
+            arrival.show();
+        }
+        Ok(Exit::Done)
+    }
+}
+
+impl Resolved {
+    fn show(&self, command: &str) {
+        let used = match command {
+            "connect" => "dialled",
+            "bind" => "expected",
+            _ => "sent to",
+        };
+        match &self.error {
+            Some(error) => say(format_args!("`{}`: {error}", self.name)),
             None => say(format_args!(
-                "`{}` resolves to {}; each address is judged by itself, and only permitted ones are dialled:",
-                resolved.name,
-                resolved
-                    .addresses
+                "`{}` resolves to {}; each address is judged by itself, and only permitted ones are {used}:",
+                self.name,
+                self.addresses
                     .iter()
                     .map(|address| address.address.to_string())
                     .collect::<Vec<_>>()
                     .join(", ")
             )),
         }
-        for Address { address, explanation } in &resolved.addresses {
+        for Address { address, explanation } in &self.addresses {
             say(format_args!("\n{address}:\n{explanation}"));
         }
-        Ok(Exit::Done)
+    }
+}
+
+impl Arrival {
+    fn show(&self) {
+        let Self { peer, expected, only_expected, explanation } = self;
+        let note = match (expected, only_expected) {
+            (true, _) => "",
+            (false, true) => ", which is not the expected peer and refused for that:",
+            (false, false) => ", which is not the expected peer:",
+        };
+        say(format_args!("\n{peer} arrives{note}\n{explanation}"));
     }
 }

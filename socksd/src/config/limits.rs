@@ -17,6 +17,12 @@ pub(crate) struct Limits {
     pub(crate) connect_timeout: Duration,
     /// How long no octet may move in a tunnel.
     pub(crate) idle_timeout: Duration,
+    /// How long a BIND waits for its peer.
+    pub(crate) bind_timeout: Duration,
+    /// How long no datagram may move in an association.
+    pub(crate) udp_idle_timeout: Duration,
+    /// Destinations whose verdicts one association remembers.
+    pub(crate) destinations_per_association: usize,
     /// Sessions at once.
     pub(crate) max_sessions: usize,
     /// Sessions at once of one IPv4 address, or of one IPv6 /64.
@@ -32,6 +38,9 @@ impl Default for Limits {
             resolve_timeout: Duration::from_secs(5),
             connect_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(3600),
+            bind_timeout: Duration::from_secs(120),
+            udp_idle_timeout: Duration::from_secs(180),
+            destinations_per_association: 1024,
             max_sessions: 100_000,
             max_sessions_per_source: 2_000,
             descriptors_kept_free: 64,
@@ -48,6 +57,8 @@ impl Limits {
             ("resolve-timeout", &mut limits.resolve_timeout),
             ("connect-timeout", &mut limits.connect_timeout),
             ("idle-timeout", &mut limits.idle_timeout),
+            ("bind-timeout", &mut limits.bind_timeout),
+            ("udp-idle-timeout", &mut limits.udp_idle_timeout),
         ];
         for (key, limit) in times {
             if let Some(time) = time(&mut fields, key, findings) {
@@ -55,6 +66,7 @@ impl Limits {
             }
         }
         let counts = [
+            ("destinations-per-association", 1, &mut limits.destinations_per_association),
             ("max-sessions", 1, &mut limits.max_sessions),
             ("max-sessions-per-source", 1, &mut limits.max_sessions_per_source),
             ("descriptors-kept-free", 0, &mut limits.descriptors_kept_free),

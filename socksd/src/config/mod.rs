@@ -1,15 +1,17 @@
 //! `socksd.yaml`: how the gateway runs. Every key is described in `docs/configuration.md`.
 
 mod limits;
+mod listener;
 
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use socks_config::{Document, Fields, Findings, Node, value};
+use socks_policy::Nat64;
 
 pub(crate) use limits::Limits;
+pub(crate) use listener::Listener;
 
 /// How often refusals before authentication are written, unless the configuration says otherwise.
 const REFUSALS_EVERY: Duration = Duration::from_secs(60);
@@ -29,14 +31,8 @@ pub(crate) struct Settings {
     pub(crate) limits: Limits,
     pub(crate) audit: AuditConfig,
     pub(crate) log: LogConfig,
-}
-
-/// One listening address.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Listener {
-    /// The name that rules use; by default the address as it is written.
-    pub(crate) name: Arc<str>,
-    pub(crate) address: SocketAddr,
+    /// The prefix behind which the network's translator reaches IPv4 addresses.
+    pub(crate) nat64: Option<Nat64>,
 }
 
 /// One authentication method, not yet built.
@@ -105,7 +101,7 @@ impl<'a> Config<'a> {
             Self { listeners: Vec::new(), auth: Vec::new(), policy: None, settings: Settings::default() };
         let Some(mut fields) = document.root.fields(findings) else { return config };
         if let Some(node) = fields.require("listeners", findings) {
-            config.listeners = listeners(node, findings);
+            config.listeners = listener::listeners(node, findings);
         }
         if let Some(node) = fields.require("auth", findings) {
             config.auth = auth(node, findings);
@@ -123,31 +119,10 @@ impl<'a> Config<'a> {
         if let Some(node) = fields.take("log") {
             config.settings.log = log(node, findings);
         }
+        config.settings.nat64 = fields.take("nat64").and_then(|node| findings.note(node.parse()));
         fields.finish(findings);
         config
     }
-}
-
-fn listeners(node: &Node, findings: &mut Findings) -> Vec<Listener> {
-    let mut listeners: Vec<Listener> = Vec::new();
-    for item in list(node, findings) {
-        let Some(mut fields) = item.fields(findings) else { continue };
-        let name = fields.take("name").and_then(|name| findings.note(name.text()));
-        let address = fields.require("address", findings);
-        fields.finish(findings);
-        let Some(node) = address else { continue };
-        let Some(address) = findings.note(node.parse::<SocketAddr>()) else { continue };
-        let name: Arc<str> = match name {
-            Some(name) => name.into(),
-            None => address.to_string().into(),
-        };
-        if listeners.iter().any(|listener| listener.name == name) {
-            findings.mistake(&node.place, format!("listener `{name}` is there twice"));
-            continue;
-        }
-        listeners.push(Listener { name, address });
-    }
-    listeners
 }
 
 fn auth<'a>(node: &'a Node, findings: &mut Findings) -> Vec<AuthEntry<'a>> {

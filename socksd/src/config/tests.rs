@@ -1,3 +1,4 @@
+use super::listener::Advertised;
 use super::*;
 
 fn read(text: &str) -> (Settings, Vec<Listener>, Vec<Arc<str>>, Findings) {
@@ -23,18 +24,31 @@ fn what_is_left_out_has_a_default() {
 fn every_key_of_the_reference_is_read() {
     let text = format!(
         "{LEAST}limits:\n  handshake-timeout: 1s\n  resolve-timeout: 2s\n  connect-timeout: 3s\n  \
-         idle-timeout: 4s\n  max-sessions: 5\n  max-sessions-per-source: 6\n  descriptors-kept-free: 7\n\
+         idle-timeout: 4s\n  bind-timeout: 9s\n  udp-idle-timeout: 10s\n  \
+         destinations-per-association: 11\n  max-sessions: 5\n  max-sessions-per-source: 6\n  descriptors-kept-free: 7\n\
          audit: {{ file: a.jsonl, on-failure: continue, refusals-every: 8s }}\n\
-         log: {{ format: json, level: debug }}\n"
+         log: {{ format: json, level: debug }}\nnat64: 64:ff9b::/96\n"
     );
     let (settings, _, _, findings) = read(&text);
     assert!(findings.is_empty(), "{findings}");
     let limits = settings.limits;
-    let times =
-        [limits.handshake_timeout, limits.resolve_timeout, limits.connect_timeout, limits.idle_timeout];
-    assert_eq!(times.map(|time| time.as_secs()), [1, 2, 3, 4]);
-    let counts = [limits.max_sessions, limits.max_sessions_per_source, limits.descriptors_kept_free];
-    assert_eq!(counts, [5, 6, 7]);
+    let times = [
+        limits.handshake_timeout,
+        limits.resolve_timeout,
+        limits.connect_timeout,
+        limits.idle_timeout,
+        limits.bind_timeout,
+        limits.udp_idle_timeout,
+    ];
+    assert_eq!(times.map(|time| time.as_secs()), [1, 2, 3, 4, 9, 10]);
+    let counts = [
+        limits.max_sessions,
+        limits.max_sessions_per_source,
+        limits.descriptors_kept_free,
+        limits.destinations_per_association,
+    ];
+    assert_eq!(counts, [5, 6, 7, 11]);
+    assert_eq!(settings.nat64, "64:ff9b::/96".parse().ok());
     assert_eq!(settings.audit.file.as_deref(), Some(Path::new("/etc/socksd/a.jsonl")));
     assert_eq!(settings.audit.on_failure, OnAuditFailure::Continue);
     assert_eq!(settings.audit.refusals_every.as_secs(), 8);
@@ -69,4 +83,51 @@ fn two_of_one_name_are_a_mistake() {
                 auth: [{ kind: none }, { kind: none }, { kind: none, name: 'a:b' }, { kind: none, name: group }]\npolicy: p\n";
     let (_, _, _, findings) = read(text);
     assert_eq!(findings.mistakes().count(), 4, "{findings}");
+}
+
+#[test]
+fn advertised_addresses_stand_in_for_those_of_their_family() {
+    let text = LEAST.replace("'127.0.0.1:0'", "'127.0.0.1:0', advertise: [203.0.113.5, '2001:db8::5']");
+    let (_, listeners, _, findings) = read(&text);
+    assert!(findings.is_empty(), "{findings}");
+    let table = [
+        ("10.0.0.1:7", "203.0.113.5:7"),
+        ("[::ffff:10.0.0.1]:7", "203.0.113.5:7"),
+        ("[fd00::1]:7", "[2001:db8::5]:7"),
+    ];
+    for (own, told) in table {
+        let told: std::net::SocketAddr = told.parse().unwrap();
+        assert_eq!(listeners[0].advertise.instead_of(own.parse().unwrap()), told, "{own}");
+        let plain = Advertised { v6: None, v4: None }.instead_of(own.parse().unwrap());
+        assert_eq!(
+            plain.to_string(),
+            own.replace("::ffff:10.0.0.1", "10.0.0.1").replace("[10.0.0.1]", "10.0.0.1")
+        );
+    }
+}
+
+#[test]
+fn mistakes_of_advertised_addresses_and_prefixes_have_their_places() {
+    let table = [
+        (
+            "advertise: [203.0.113.5, 203.0.113.6]",
+            "1:64: mistake: a second advertised address of the same family",
+        ),
+        ("advertise: []", "1:50: mistake: an empty list advertises no address"),
+        (
+            "advertise: 0.0.0.0",
+            "1:50: mistake: expected an address at which the gateway is reached, found `0.0.0.0`",
+        ),
+        ("advertise: '::ffff:10.0.0.1'", "1:50: mistake: expected an address at which"),
+        ("advertise: gateway.example", "1:50: mistake: `gateway.example`"),
+    ];
+    for (keys, expected) in table {
+        let (_, _, _, findings) = read(&LEAST.replace("'127.0.0.1:0'", &format!("'127.0.0.1:0', {keys}")));
+        assert!(findings.to_string().contains(&format!("socksd.yaml:{expected}")), "{keys}: {findings}");
+    }
+    let (_, _, _, findings) = read(&format!("{LEAST}nat64: 64:ff9b::/90\n"));
+    assert!(
+        findings.to_string().contains("socksd.yaml:4:8: mistake: `64:ff9b::/90`: is no NAT64 prefix"),
+        "{findings}"
+    );
 }

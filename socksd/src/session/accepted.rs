@@ -42,7 +42,7 @@ impl Accepted {
         if doors.is_empty() {
             return Err(Ended::silently(End::NoMethodForSource));
         }
-        let greeting = match self.receive_greeting().await {
+        let greeting = match session.in_time(self.receive_greeting()).await.map_err(Ended::silently)? {
             Ok(greeting) => greeting,
             Err(error) => return Err(self.refuse_greeting(error)),
         };
@@ -50,7 +50,8 @@ impl Accepted {
         let Some((name, authenticator)) = chosen else {
             return Err(Ended::with_octets(self.io, NO_ACCEPTABLE_METHOD, End::NoAcceptableMethod));
         };
-        if let Err(error) = self.choose(authenticator.method()).await {
+        let chosen = session.in_time(self.choose(authenticator.method())).await.map_err(Ended::silently)?;
+        if let Err(error) = chosen {
             return Err(Ended::silently(End::Greeting(error.into())));
         }
         self.run(&name, &*authenticator, session).await
@@ -88,25 +89,26 @@ impl Accepted {
         // A login that is refused for its protection leaves no identity, but why groups had a part in it.
         let groups_missing = OnceLock::new();
         let allowed = |identity: &Identity| {
-            if let Some(why) = &identity.groups_missing {
-                groups_missing.get_or_init(|| why.clone());
+            if let Some(why) = groups_missing_for(session, identity) {
+                groups_missing.get_or_init(|| why.into());
             }
             levels(session, &identity.clone().by(name.clone()))
         };
         let authenticated = {
             let ClientIo { socket, received } = &mut self.io;
             let mut pipe = AuthSession::new(socket, received, ClientInfo::new(client, local), &allowed);
-            authenticator.authenticate(&mut pipe).await
+            session.in_time(authenticator.authenticate(&mut pipe)).await
         };
         session.record.groups_missing = groups_missing.into_inner();
         let authenticated = match authenticated {
-            Ok(authenticated) => authenticated,
-            Err(error) => return Err(Ended::with_octets(self.io, &[], End::Auth(error))),
+            Ok(Ok(authenticated)) => authenticated,
+            Err(late) => return Err(Ended::with_octets(self.io, authenticator.farewell(), late)),
+            Ok(Err(error)) => return Err(Ended::with_octets(self.io, &[], End::Auth(error))),
         };
         let level = authenticated.level();
         let mut identity = authenticated.identity.by(name.clone());
         identity.level = level;
-        session.record.groups_missing.clone_from(&identity.groups_missing);
+        session.record.groups_missing = groups_missing_for(session, &identity).map(Into::into);
         let levels = levels(session, &identity);
         // Where the policy says nothing, a method that can protect must.
         let bare = level == Level::None && authenticator.protects() && levels == Levels::Unrestricted;
@@ -134,4 +136,9 @@ fn doors(session: &Session) -> Vec<Door> {
 fn levels(session: &Session, identity: &Identity) -> Levels {
     let (listener, client) = (&session.record.listener, session.record.client.ip());
     session.snapshot.ruleset.levels(listener, client, identity).unwrap_or(Levels::Only(Vec::new()))
+}
+
+/// Why the groups could not be learned, if the policy asks for any.
+fn groups_missing_for<'a>(session: &Session, identity: &'a Identity) -> Option<&'a str> {
+    identity.groups_missing.as_deref().filter(|_| session.snapshot.ruleset.names_groups())
 }

@@ -19,7 +19,8 @@ impl Authenticated {
     }
 
     pub(super) async fn request(mut self, session: &mut Session) -> Result<Requested, Ended> {
-        match self.stream.receive::<Request>().await {
+        let received = session.in_time(self.stream.receive::<Request>()).await.map_err(Ended::silently)?;
+        match received {
             Ok(request) => {
                 session.record.command = Some(request.command);
                 session.record.target = Some(request.target.to_string().into());

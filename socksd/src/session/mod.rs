@@ -12,12 +12,13 @@ mod requested;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use socks_core::wire::Target;
 use socks_policy::{Decision, Operation, Query};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 use crate::admission::{RuleTicket, Ticket};
 use crate::gateway::Gateway;
@@ -46,6 +47,10 @@ struct Session {
     record: Record,
     ticket: Ticket,
     rule_ticket: Option<RuleTicket>,
+    /// How long greeting, authentication and request may take together.
+    patience: Duration,
+    /// When that is over; a time that the clock cannot count to never comes.
+    impatient_at: Option<Instant>,
 }
 
 /// Serves one client from its first octet to its end.
@@ -60,8 +65,16 @@ async fn establish(arrival: Arrival) -> Option<Tunnel> {
     let snapshot = arrival.gateway.snapshot.load_full();
     let mut record = Record::open(arrival.gateway.clone(), arrival.listener, arrival.client);
     record.generation = snapshot.ruleset.generation();
-    let mut session =
-        Session { gateway: arrival.gateway, snapshot, record, ticket: arrival.ticket, rule_ticket: None };
+    let patience = snapshot.settings.limits.handshake_timeout;
+    let mut session = Session {
+        gateway: arrival.gateway,
+        snapshot,
+        record,
+        ticket: arrival.ticket,
+        rule_ticket: None,
+        patience,
+        impatient_at: Instant::now().checked_add(patience),
+    };
     match steps(arrival.socket, &mut session).await {
         Ok(connected) => Some(Tunnel::new(connected, session)),
         Err(ended) => {
@@ -72,16 +85,22 @@ async fn establish(arrival: Arrival) -> Option<Tunnel> {
 }
 
 async fn steps(socket: TcpStream, session: &mut Session) -> Result<Connected, Ended> {
-    let most = session.snapshot.settings.limits.handshake_timeout;
-    let requested = timeout(most, async {
-        Accepted::new(socket, session)?.authenticate(session).await?.request(session).await
-    })
-    .await
-    .unwrap_or_else(|_| Err(Ended::silently(End::HandshakeTimeout(most))))?;
-    requested.judge(session).await?.dial(session).await
+    let authenticated = Accepted::new(socket, session)?.authenticate(session).await?;
+    authenticated.request(session).await?.judge(session).await?.dial(session).await
 }
 
 impl Session {
+    /// Waits for a client's part in the handshake, until the time for all of that is over.
+    ///
+    /// # Errors
+    /// [`End::HandshakeTimeout`]; whoever has the client's stream in hand may still say something on it.
+    async fn in_time<T>(&self, part: impl Future<Output = T>) -> Result<T, End> {
+        match self.impatient_at {
+            Some(until) => timeout_at(until, part).await.map_err(|_| End::HandshakeTimeout(self.patience)),
+            None => Ok(part.await),
+        }
+    }
+
     /// What the policy says to a CONNECT with what is known of it; `None` for a target that is not yet known.
     fn decide(&self, target: Option<&Target>, address: Option<IpAddr>) -> Decision {
         self.snapshot.ruleset.decide(&Query {

@@ -37,7 +37,8 @@ impl Permitted {
         };
         let most = permits.iter().filter_map(|permit| permit.terms().connect_timeout).min();
         let most = most.unwrap_or(session.snapshot.settings.limits.connect_timeout);
-        match dial(permits, most, &session.gateway.racing).await {
+        let nat64 = session.snapshot.settings.nat64.as_ref();
+        match dial(permits, most, &session.gateway.racing, nat64).await {
             Ok(dialled) => {
                 session.rule_ticket =
                     tickets.into_iter().find(|ticket| ticket.rule() == &**dialled.permit.rule());
@@ -78,10 +79,10 @@ async fn reply(
     dialled: Dialled,
     session: &mut Session,
 ) -> Result<Connected, Ended> {
-    let Dialled { socket, permit } = dialled;
+    let Dialled { socket, permit, address } = dialled;
     let record = &mut session.record;
     record.rule = Some(permit.rule().clone());
-    record.dialled = permit.address();
+    record.dialled = Some(address);
     let bound = match socket.local_addr() {
         Ok(bound) => SocketAddr::new(bound.ip().to_canonical(), bound.port()),
         Err(error) => return Err(Ended::silently(End::Reply(error))),

@@ -7,6 +7,7 @@ use socks_core::wire::{Command, DomainName, Host, Request, Target};
 use socks_policy::{Decision, Fact, Permit};
 
 use crate::outcome::End;
+use crate::route::Route;
 
 use super::permitted::Permitted;
 use super::{Ended, Session};
@@ -30,9 +31,7 @@ impl Requested {
         match permits {
             Ok(permits) => Ok(Permitted::new(self.stream, permits)),
             Err(end) => {
-                if let End::Denied(denial) = &end {
-                    session.record.rule = denial.rule.clone();
-                }
+                session.record.rule = end.rule().cloned();
                 Err(Ended::with_reply(self.stream, end))
             }
         }
@@ -64,12 +63,15 @@ async fn addresses(name: &DomainName, session: &Session) -> Result<Vec<IpAddr>, 
 }
 
 fn permits_for(target: &Target, addresses: &[IpAddr], session: &Session) -> Result<Vec<Permit>, End> {
+    let nat64 = session.snapshot.settings.nat64.as_ref();
     let mut permits = Vec::new();
     let mut refused = None;
     for address in addresses {
         match session.decide(Some(target), Some(*address)) {
-            Decision::Permit(permit) => permits.push(permit),
-            Decision::Deny(denial) => refused = Some(End::Denied(denial)),
+            Decision::Permit(permit) if Route::of(&permit, nat64).is_some() => permits.push(permit),
+            Decision::Permit(permit) => refused = Some(End::other_family(permit.rule(), &target.host)),
+            // 02 only if all addresses were denied.
+            Decision::Deny(denial) => refused = refused.or(Some(End::Denied(denial))),
             Decision::Needs(_) => refused = Some(End::Undecided),
         }
     }

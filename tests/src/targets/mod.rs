@@ -80,7 +80,15 @@ pub fn listen() -> TcpListener {
 
 /// Sends back what it gets, and ends when the client has ended.
 pub fn echo() -> Server {
-    serve(|stream, received| {
+    echo_on(listen())
+}
+
+/// As [`echo`], on a listener that is there already.
+///
+/// # Panics
+/// When the listener is not bound.
+pub fn echo_on(listener: TcpListener) -> Server {
+    serve_on(listener, |stream, received| {
         let mut buffer = [0; 16 * 1024];
         while let Ok(len @ 1..) = (&stream).read(&mut buffer) {
             received.fetch_add(len as u64, Ordering::SeqCst);
@@ -108,6 +116,22 @@ pub fn source() -> Server {
         static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
         while stream.write_all(&ZEROS).is_ok() {}
     })
+}
+
+/// Says one octet, `x`, to everybody who comes, and ends. One thread for all: it costs as little as possible.
+///
+/// # Panics
+/// When loopback has no free port.
+pub fn one_octet() -> SocketAddr {
+    let listener = listen();
+    let address = listener.local_addr().expect("a bound listener");
+    thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            // A session that was cut off at the end of a measurement is no concern of the target.
+            drop(stream.write_all(b"x"));
+        }
+    });
+    address
 }
 
 /// Sends the octets, then ends its half, and reads on until the client ends too.

@@ -1,10 +1,12 @@
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::time::Duration;
 
+use socks_core::wire::DomainName;
 use socks_core::{Identity, Level};
 
-use crate::testing::{NOW, Question, principal, rules, user};
-use crate::{Decision, OperationKind, Query};
+use crate::testing::{NOW, Question, principal, rules, shown, user};
+use crate::{BindPeerRule, Decision, Family, Fragments, Operation, OperationKind, Query, UdpReplies};
 
 const POLICY: &str = "
   - { name: no-mail, action: deny, port: 25 }
@@ -138,6 +140,98 @@ fn a_deny_rule_meets_addresses_that_lead_to_its_networks() {
 }
 
 #[test]
+fn destination_and_port_apply_to_what_each_operation_is_about() {
+    use OperationKind::{Associate, BindListen, BindPeer, Connect, Datagram};
+    let deny = rules(
+        "
+  - { name: no-net, action: deny, destination: 192.0.2.0/24 }
+  - { name: no-name, action: deny, destination: bad.example }
+  - { name: no-port, action: deny, port: 53 }
+  - { name: rest, action: permit, family: v6 }
+",
+    );
+    let permit =
+        rules("  - { name: some, action: permit, destination: [192.0.2.0/24, ftp.example], port: 53 }\n");
+    let table = [
+        (Connect, "192.0.2.1:53", "deny no-net", "permit some"),
+        (Connect, "203.0.113.1:53", "deny no-port", "no-match"),
+        (Connect, "192.0.2.1:54", "deny no-net", "no-match"),
+        (Datagram, "192.0.2.1:53", "deny no-net", "permit some"),
+        (Datagram, "203.0.113.1:53", "deny no-port", "no-match"),
+        (Datagram, "203.0.113.1:54", "permit rest", "no-match"),
+        (Datagram, "bad.example:54", "deny no-name", "no-match"),
+        (Datagram, "ftp.example:53", "deny no-port", "needs address"),
+        (Datagram, "127.0.0.1:54", "special-use rest", "no-match"),
+        // To an association neither applies: a condition on them permits it, and denies none.
+        (Associate, "192.0.2.1:53", "permit rest", "permit some"),
+        // To BIND only the destination does, at both steps, and all zero is no destination.
+        (BindListen, "192.0.2.1:53", "deny no-net", "permit some"),
+        (BindListen, "203.0.113.1:53", "permit rest", "no-match"),
+        (BindListen, "192.0.2.1:54", "deny no-net", "permit some"),
+        (BindListen, "0.0.0.0:0", "permit rest", "permit some"),
+        (BindListen, "[::]:53", "permit rest", "permit some"),
+        (BindListen, "bad.example:1", "deny no-name", "needs address"),
+        (BindListen, "127.0.0.1:1", "special-use rest", "no-match"),
+        (BindPeer, "192.0.2.1:20", "deny no-net", "permit some"),
+        (BindPeer, "203.0.113.1:53", "permit rest", "no-match"),
+        (BindPeer, "[::ffff:192.0.2.1]:20", "deny no-net", "permit some"),
+        (BindPeer, "127.0.0.1:20", "special-use rest", "no-match"),
+    ];
+    for (kind, target, by_deny, by_permit) in table {
+        let question = Question::connect(target).doing(kind);
+        assert_eq!(question.ask(&deny), by_deny, "{kind:?} {target}");
+        assert_eq!(question.ask(&permit), by_permit, "{kind:?} {target}");
+    }
+}
+
+#[test]
+fn a_peer_at_an_address_of_the_name_that_the_client_gave_is_judged_by_that_name_too() {
+    let ruleset = rules(
+        "
+  - { name: no-lab, action: deny, destination: [10.66.0.0/16, bad.example] }
+  - { name: ftp, action: permit, destination: ftp.example }
+",
+    );
+    let table = [
+        (Some("ftp.example"), "203.0.113.1:20", "permit ftp"),
+        (None, "203.0.113.1:20", "no-match"),
+        (Some("www.example"), "203.0.113.1:20", "no-match"),
+        (Some("bad.example"), "203.0.113.1:20", "deny no-lab"),
+        (Some("ftp.example"), "10.66.0.1:20", "deny no-lab"),
+        (Some("ftp.example"), "127.0.0.1:20", "special-use ftp"),
+    ];
+    let question = Question::connect("192.0.2.1:1");
+    for (name, peer, expected) in table {
+        let name: Option<DomainName> = name.map(|name| name.parse().unwrap());
+        let operation = Operation::BindPeer { peer: peer.parse().unwrap(), name: name.as_ref() };
+        let query = Query { operation: Some(operation), ..question.query() };
+        assert_eq!(shown(&ruleset.decide(&query)), expected, "{name:?} {peer}");
+    }
+}
+
+#[test]
+fn addresses_behind_the_networks_own_translator_are_judged_like_others_of_their_sort() {
+    let policy = "
+  - { name: inside, action: deny, destination: 10.0.0.0/8 }
+  - { name: six, action: permit, destination: '::/0' }
+";
+    let table = [
+        ("[2001:db8:64::10.1.2.3]:80", "permit six", "deny inside"),
+        ("[2001:db8:64::127.0.0.1]:80", "permit six", "special-use six"),
+        ("[2001:db8:64::192.0.2.9]:1080", "permit six", "special-use six"),
+        ("[2001:db8:64::8.8.8.8]:80", "permit six", "permit six"),
+        ("[2001:db8:65::10.1.2.3]:80", "permit six", "permit six"),
+    ];
+    let with = rules(policy).with_nat64("2001:db8:64::/96".parse().ok());
+    for (target, unknown, known) in table {
+        let mut question = Question::connect(target);
+        question.gateway = vec!["192.0.2.9:1080".parse().unwrap()];
+        assert_eq!(question.ask(&rules(policy)), unknown, "{target}");
+        assert_eq!(question.ask(&with), known, "{target}");
+    }
+}
+
+#[test]
 fn what_can_only_be_denied_is_denied_at_once() {
     let ruleset = rules(
         "
@@ -203,6 +297,9 @@ fn a_permit_carries_what_was_judged_and_granted() {
     action: permit
     limits: { idle-timeout: 10m, connect-timeout: 250ms, sessions: 20 }
     egress: [192.0.2.5, '2001:db8::5']
+    family: prefer-v6
+    bind: { ports: 30000-30999, peer: any, timeout: 90s }
+    udp: { ports: 31000, replies: any, fragments: reassemble, associations: 10, datagrams: 5000 }
 ",
     )
     .with_generation(7);
@@ -218,6 +315,14 @@ fn a_permit_carries_what_was_judged_and_granted() {
     assert_eq!(terms.sessions, Some(20));
     assert_eq!(terms.egress.v4, Some("192.0.2.5".parse().unwrap()));
     assert_eq!(terms.egress.v6, Some("2001:db8::5".parse().unwrap()));
+    assert_eq!(terms.family, Family::PreferV6);
+    let bind = &terms.bind;
+    assert_eq!(bind.ports.map(|range| (range.first(), range.last())), Some((30_000, 30_999)));
+    assert_eq!((bind.peer, bind.timeout), (BindPeerRule::Any, Some(Duration::from_secs(90))));
+    let udp = &terms.udp;
+    assert_eq!(udp.ports.map(|range| (range.first(), range.last())), Some((31_000, 31_000)));
+    assert_eq!((udp.replies, udp.fragments), (UdpReplies::Any, Fragments::Reassemble));
+    assert_eq!((udp.associations, udp.datagrams), (Some(10), NonZeroU32::new(5000)));
     let association = Question::connect("0.0.0.0:0").doing(OperationKind::Associate);
     let Decision::Permit(permit) = ruleset.decide(&association.query()) else { panic!("not permitted") };
     assert_eq!(permit.address(), None);

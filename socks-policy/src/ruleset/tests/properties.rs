@@ -14,7 +14,7 @@ fn decide_slowly(ruleset: &Ruleset, query: &Query<'_>) -> String {
     if query.identity.is_some_and(|identity| identity.has_expired(query.now)) {
         return "identity-expired".into();
     }
-    let view = View::new(query);
+    let view = View::new(query, None);
     let missing = view.missing().map(|fact| format!("needs {fact}"));
     for rule in &ruleset.rules {
         match rule.check(&view) {
@@ -312,7 +312,7 @@ proptest! {
         for (number, rule) in (0..).zip(&ruleset.rules) {
             let Some(earlier) = ruleset.covering(number) else { continue };
             for question in &questions {
-                let view = View::new(&question.query());
+                let view = View::new(&question.query(), None);
                 if rule.check(&view) == Check::Matches {
                     prop_assert_eq!(earlier.check(&view), Check::Matches, "{} by {}", rule.name(), earlier.name());
                 }

@@ -1,0 +1,179 @@
+//! The keys that only a permit rule has, and the terms that they make.
+
+use std::net::IpAddr;
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use socks_config::{Fields, Finding, Node, value};
+use socks_core::wire::Command;
+
+use super::element;
+use super::read::Reader;
+use crate::rule::Rule;
+use crate::{
+    BindPeerRule, BindTerms, Egress, Family, Fragments, PortRange, Terms, TicketEnd, UdpReplies, UdpTerms,
+};
+
+const PERMIT_KEYS: [&str; 8] =
+    ["special-use", "expires", "limits", "egress", "ticket-end", "family", "bind", "udp"];
+
+const TICKET_ENDS: &[(&str, TicketEnd)] =
+    &[("keep", TicketEnd::Keep), ("drain", TicketEnd::Drain), ("close", TicketEnd::Close)];
+const FAMILIES: &[(&str, Family)] =
+    &[("any", Family::Any), ("prefer-v6", Family::PreferV6), ("v6", Family::V6), ("v4", Family::V4)];
+const BIND_PEERS: &[(&str, BindPeerRule)] = &[("named", BindPeerRule::Named), ("any", BindPeerRule::Any)];
+const UDP_REPLIES: &[(&str, UdpReplies)] = &[("sent-to", UdpReplies::SentTo), ("any", UdpReplies::Any)];
+const FRAGMENTS: &[(&str, Fragments)] = &[("drop", Fragments::Drop), ("reassemble", Fragments::Reassemble)];
+
+impl<'a> Reader<'a> {
+    /// The keys that only a permit rule can have.
+    pub(super) fn permit_keys(&mut self, fields: &mut Fields<'a>, rule: &mut Rule) -> Terms {
+        if !rule.permits() {
+            for key in PERMIT_KEYS {
+                if let (Some(_), Some(node)) = (fields.take(key), fields.key(key)) {
+                    let message = format!("key `{key}` is for permit rules: a deny rule always denies");
+                    self.findings.mistake(&node.place, message);
+                }
+            }
+            return Terms::default();
+        }
+        if let Some(node) = self.take(fields, "special-use") {
+            let permit = element::one_of(node, &[("permit", true)]);
+            rule.special_use = self.findings.note(permit).unwrap_or(false);
+        }
+        if let Some(end) = self.take(fields, "expires").map(element::end) {
+            rule.expires = self.findings.note(end);
+        }
+        let mut terms = self.take(fields, "limits").map(|node| self.limits(node)).unwrap_or_default();
+        if let Some(node) = self.take(fields, "egress") {
+            terms.egress = self.egress(node);
+        }
+        terms.ticket_end = self.word(fields, "ticket-end", TICKET_ENDS);
+        terms.family = self.word(fields, "family", FAMILIES);
+        if let Some(node) = self.take(fields, "bind") {
+            self.check_command(fields.key("bind"), Command::Bind, rule);
+            terms.bind = self.bind(node);
+        }
+        if let Some(node) = self.take(fields, "udp") {
+            self.check_command(fields.key("udp"), Command::UdpAssociate, rule);
+            terms.udp = self.udp(node);
+        }
+        terms
+    }
+
+    fn limits(&mut self, node: &'a Node) -> Terms {
+        let mut terms = Terms::default();
+        let Some(mut fields) = node.fields(&mut self.findings) else { return terms };
+        terms.connect_timeout = self.value(&mut fields, "connect-timeout", duration);
+        terms.idle_timeout = self.value(&mut fields, "idle-timeout", duration);
+        terms.sessions =
+            self.value(&mut fields, "sessions", |node| number(node, "sessions")).map(NonZeroU32::get);
+        fields.finish(&mut self.findings);
+        terms
+    }
+
+    fn bind(&mut self, node: &'a Node) -> BindTerms {
+        let mut terms = BindTerms::default();
+        let Some(mut fields) = node.fields(&mut self.findings) else { return terms };
+        terms.ports = self.value(&mut fields, "ports", own_ports);
+        terms.peer = self.word(&mut fields, "peer", BIND_PEERS);
+        terms.timeout = self.value(&mut fields, "timeout", duration);
+        fields.finish(&mut self.findings);
+        terms
+    }
+
+    fn udp(&mut self, node: &'a Node) -> UdpTerms {
+        let mut terms = UdpTerms::default();
+        let Some(mut fields) = node.fields(&mut self.findings) else { return terms };
+        terms.ports = self.value(&mut fields, "ports", own_ports);
+        terms.replies = self.word(&mut fields, "replies", UDP_REPLIES);
+        terms.fragments = self.word(&mut fields, "fragments", FRAGMENTS);
+        let associations = self.value(&mut fields, "associations", |node| number(node, "associations"));
+        terms.associations = associations.map(NonZeroU32::get);
+        terms.datagrams = self.value(&mut fields, "datagrams", |node| number(node, "datagrams in a second"));
+        fields.finish(&mut self.findings);
+        terms
+    }
+
+    /// A key that is for one command is a mistake in a rule that is not.
+    fn check_command(&mut self, key: Option<&Node>, command: Command, rule: &Rule) {
+        let Some(key) = key.filter(|_| !rule.commands.contains(command)) else { return };
+        let name = key.text().unwrap_or_default();
+        let message = format!("key `{name}` is for `{command}`, which is not among the rule's commands");
+        self.findings.mistake(&key.place, message);
+    }
+
+    fn value<T>(
+        &mut self,
+        fields: &mut Fields<'a>,
+        key: &'static str,
+        read: impl FnOnce(&'a Node) -> Result<T, Finding>,
+    ) -> Option<T> {
+        let value = self.take(fields, key).map(read);
+        value.and_then(|value| self.findings.note(value))
+    }
+
+    /// One of the words of that key; its default if the key is left out.
+    fn word<T: Copy + Default>(
+        &mut self,
+        fields: &mut Fields<'a>,
+        key: &'static str,
+        words: &[(&str, T)],
+    ) -> T {
+        self.value(fields, key, |node| element::one_of(node, words)).unwrap_or_default()
+    }
+
+    fn egress(&mut self, node: &'a Node) -> Egress {
+        let mut egress = Egress::default();
+        for item in node.items() {
+            let address = egress_address(item);
+            let is_second = match self.findings.note(address) {
+                Some(IpAddr::V4(ip)) => egress.v4.replace(ip).is_some(),
+                Some(IpAddr::V6(ip)) => egress.v6.replace(ip).is_some(),
+                None => false,
+            };
+            if is_second {
+                self.findings.mistake(&item.place, "a second egress address of the same family");
+            }
+        }
+        if node.items().is_empty() {
+            self.findings.mistake(&node.place, "an empty list names no address");
+        }
+        egress
+    }
+}
+
+fn duration(node: &Node) -> Result<Duration, Finding> {
+    let time = value::duration(node)?;
+    if time.is_zero() {
+        Err(Finding::mistake(&node.place, "no time at all permits nothing"))
+    } else {
+        Ok(time)
+    }
+}
+
+/// How many of `what`, 1 or more.
+fn number(node: &Node, what: &str) -> Result<NonZeroU32, Finding> {
+    let text = node.text()?;
+    let is_number = text.bytes().all(|octet| octet.is_ascii_digit());
+    let number = is_number.then(|| text.parse().ok()).flatten();
+    number.ok_or_else(|| node.expected(&format!("a number of {what}, 1 or more")))
+}
+
+/// Ports that the gateway itself opens.
+fn own_ports(node: &Node) -> Result<PortRange, Finding> {
+    let text = node.text()?;
+    let refuse = |why: &str| Finding::mistake(&node.place, format!("`{text}` {why}"));
+    let range: PortRange = text.parse().map_err(refuse)?;
+    if range.contains(0) { Err(refuse("has port 0, which nobody can reach")) } else { Ok(range) }
+}
+
+/// An address that a connection can come from.
+fn egress_address(node: &Node) -> Result<IpAddr, Finding> {
+    let address = element::address(node)?;
+    let is_mapped = address.to_canonical() != address;
+    if is_mapped || address.is_unspecified() || address.is_multicast() {
+        return Err(node.expected("an address that the gateway can send from"));
+    }
+    Ok(address)
+}

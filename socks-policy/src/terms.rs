@@ -1,0 +1,135 @@
+//! What a permit rule grants beside the permission itself.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use crate::PortRange;
+
+/// What a rule grants beside the permission itself; `None`: the gateway's own default.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Terms {
+    /// How long connecting may take.
+    pub connect_timeout: Option<Duration>,
+    /// How long no octet may move.
+    pub idle_timeout: Option<Duration>,
+    /// Sessions at once, for each identity under this rule; an anonymous client counts by its address.
+    pub sessions: Option<u32>,
+    /// Where connections come from, where a BIND listens, and where datagrams come from.
+    pub egress: Egress,
+    /// Which addresses of the target may be used.
+    pub family: Family,
+    /// How a BIND is served.
+    pub bind: BindTerms,
+    /// How an association is served.
+    pub udp: UdpTerms,
+    /// What becomes of a session whose proof of identity ends.
+    pub ticket_end: TicketEnd,
+}
+
+/// What becomes of a session whose proof of identity (a ticket, an account) ends while it is open.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum TicketEnd {
+    /// It goes on; the record tells.
+    #[default]
+    Keep,
+    /// It may finish what flows, and ends as soon as nothing does.
+    Drain,
+    /// It ends at once.
+    Close,
+}
+
+/// The gateway's own addresses that a rule's connections come from; `None`: the kernel chooses.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Egress {
+    /// For IPv4 targets.
+    pub v4: Option<Ipv4Addr>,
+    /// For IPv6 targets.
+    pub v6: Option<Ipv6Addr>,
+}
+
+/// By which family of addresses a target is reached.
+///
+/// It never decides whether a rule matches, only which of the addresses that the rule permits are used.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Family {
+    /// By both; families take turns, IPv6 first (RFC 8305 section 4).
+    #[default]
+    Any,
+    /// By both, and by IPv4 only after all IPv6 addresses have been tried.
+    PreferV6,
+    /// By IPv6 only.
+    V6,
+    /// By IPv4 only.
+    V4,
+}
+
+impl Family {
+    /// Tells whether an address of this family may be used as it is; an IPv4-mapped one counts as IPv4.
+    pub fn allows(self, address: IpAddr) -> bool {
+        match self {
+            Self::Any | Self::PreferV6 => true,
+            Self::V6 => address.to_canonical().is_ipv6(),
+            Self::V4 => address.to_canonical().is_ipv4(),
+        }
+    }
+}
+
+/// How a BIND is served (RFC 1928 section 4).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct BindTerms {
+    /// The ports to listen on; `None`: the kernel chooses one.
+    pub ports: Option<PortRange>,
+    /// Which peer is taken.
+    pub peer: BindPeerRule,
+    /// How long the peer is waited for.
+    pub timeout: Option<Duration>,
+}
+
+/// Which arriving peer a BIND takes; each is judged by the ruleset as well.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum BindPeerRule {
+    /// The one at the address that the request names; anyone if it names none.
+    #[default]
+    Named,
+    /// Anyone.
+    Any,
+}
+
+/// How an association is served (RFC 1928 section 7).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct UdpTerms {
+    /// The ports of the gateway that datagrams to targets come from; `None`: the kernel chooses them.
+    pub ports: Option<PortRange>,
+    /// Whose datagrams reach the client.
+    pub replies: UdpReplies,
+    /// What becomes of fragments.
+    pub fragments: Fragments,
+    /// Associations at once, for each identity under this rule, counted like [`Terms::sessions`].
+    pub associations: Option<u32>,
+    /// Datagrams of the client in each second of each association; more are dropped.
+    pub datagrams: Option<NonZeroU32>,
+}
+
+/// Whose datagrams reach the client of an association.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum UdpReplies {
+    /// Those of addresses and ports that it has sent to.
+    #[default]
+    SentTo,
+    /// Those of any origin.
+    Any,
+}
+
+/// What becomes of fragments that the client of an association sends.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Fragments {
+    /// They are dropped.
+    #[default]
+    Drop,
+    /// They are put together.
+    Reassemble,
+}
