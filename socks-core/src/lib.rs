@@ -3,7 +3,7 @@
 //!
 //! This crate holds the messages of RFC 1928 ([`wire`]), the [`Identity`] that an authentication method
 //! proves, the [`Protection`] it may bring (RFC 1961 section 5, or a plug-in's own), the [`ClientStream`]
-//! that hides whether there is one, and the TCP [`relay`]. It knows no configuration, no policy and no
+//! that hides whether there is one, and the relays for TCP ([`relay`]) and for [`udp`]. It knows no configuration, no policy and no
 //! GSSAPI.
 //!
 //! ```
@@ -21,6 +21,7 @@ mod identity;
 mod protection;
 pub mod relay;
 mod stream;
+pub mod udp;
 pub mod wire;
 
 pub use identity::{Identity, IdentityName, Principal, PrincipalError};

@@ -1,7 +1,10 @@
 //! The header in front of every UDP datagram between client and relay (RFC 1928 section 7).
 
+use std::net::{IpAddr, SocketAddr};
+
 use bytes::{Buf, BufMut, BytesMut};
 
+use super::host::{ATYP_IPV4, ATYP_IPV6};
 use super::{Cursor, Decode, DecodeError, Encode, Target};
 
 /// The header of a relayed datagram; the user data follows it.
@@ -14,6 +17,9 @@ pub struct UdpHeader {
 }
 
 impl UdpHeader {
+    /// The most octets of a header that names an address.
+    pub const MAX_ORIGIN: usize = 4 + 16 + 2;
+
     /// Reads the header in front of `datagram` and gives it with the user data behind it.
     ///
     /// `Ok(None)` means that the datagram ends inside its header.
@@ -23,6 +29,17 @@ impl UdpHeader {
     pub fn split(datagram: &[u8]) -> Result<Option<(Self, &[u8])>, DecodeError> {
         let mut cursor = Cursor::new(datagram);
         Ok(Self::read(&mut cursor)?.map(|header| (header, cursor.octets)))
+    }
+
+    /// Writes the header of a whole datagram that came from `origin` to the end of `room`, and tells its length.
+    ///
+    /// `None` means that `room` is too short; [`UdpHeader::MAX_ORIGIN`] octets are always enough.
+    pub fn write_before(origin: SocketAddr, room: &mut [u8]) -> Option<usize> {
+        let port = origin.port().to_be_bytes();
+        match origin.ip() {
+            IpAddr::V4(ip) => write_last(room, [&[0x00, 0x00, 0x00, ATYP_IPV4], &ip.octets(), &port]),
+            IpAddr::V6(ip) => write_last(room, [&[0x00, 0x00, 0x00, ATYP_IPV6], &ip.octets(), &port]),
+        }
     }
 
     fn read(cursor: &mut Cursor<'_>) -> Result<Option<Self>, DecodeError> {
@@ -36,6 +53,17 @@ impl UdpHeader {
         let Some(fragment) = cursor.octet() else { return Ok(None) };
         Ok(Target::read(cursor)?.map(|target| Self { fragment, target }))
     }
+}
+
+fn write_last(room: &mut [u8], pieces: [&[u8]; 3]) -> Option<usize> {
+    let len = pieces.iter().map(|piece| piece.len()).sum();
+    let mut rest = room.len().checked_sub(len).and_then(|start| room.get_mut(start..))?;
+    for piece in pieces {
+        let (place, after) = rest.split_at_mut_checked(piece.len())?;
+        place.copy_from_slice(piece);
+        rest = after;
+    }
+    Some(len)
 }
 
 impl Decode for UdpHeader {

@@ -8,9 +8,9 @@ use bytes::{BufMut, BytesMut};
 
 use super::{Cursor, DecodeError};
 
-const ATYP_IPV4: u8 = 0x01;
+pub(super) const ATYP_IPV4: u8 = 0x01;
 const ATYP_NAME: u8 = 0x03;
-const ATYP_IPV6: u8 = 0x04;
+pub(super) const ATYP_IPV6: u8 = 0x04;
 
 /// The longest host name in octets, without the last dot (RFC 1035 section 2.3.4).
 const MAX_NAME: usize = 253;

@@ -1,7 +1,7 @@
 //! The messages against the RFC's diagrams, against bad input, and against random octets.
 
 use std::fmt::Debug;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use bytes::BytesMut;
 use proptest::collection::vec;
@@ -523,5 +523,21 @@ proptest! {
     #[test]
     fn targets_survive_printing(target in any_target()) {
         prop_assert_eq!(target.to_string().parse::<Target>(), Ok(target));
+    }
+}
+
+#[test]
+fn a_header_written_before_its_data_is_the_one_that_encoding_makes() {
+    for origin in ["192.0.2.7:53", "[2001:db8::7]:65535", "[::ffff:192.0.2.7]:1"] {
+        let origin: SocketAddr = origin.parse().unwrap();
+        let mut encoded = BytesMut::new();
+        UdpHeader { fragment: 0, target: origin.into() }.encode(&mut encoded);
+        let mut room = [0x5A; UdpHeader::MAX_ORIGIN + 3];
+        let len = UdpHeader::write_before(origin, &mut room).unwrap();
+        let (before, header) = room.split_at(room.len() - len);
+        assert_eq!(header, &encoded[..]);
+        assert!(before.iter().all(|octet| *octet == 0x5A));
+        assert_eq!(UdpHeader::write_before(origin, &mut room[..len - 1]), None);
+        assert_eq!(UdpHeader::write_before(origin, &mut room[..len]), Some(len));
     }
 }

@@ -1,0 +1,49 @@
+//! The seam at which an association asks where its datagrams may go, and which may come back.
+
+use std::net::SocketAddr;
+use std::task::{Context, Poll};
+
+use super::tally::DropCause;
+use crate::relay::Way;
+use crate::wire::Target;
+
+/// What an association asks about its datagrams; whoever starts it answers, from its policy.
+///
+/// Everything but [`Gate::poll_resolved`] is asked in the hot path, once for each datagram or batch: it has
+/// to be cheap, and must not wait. Addresses of both sides are canonical: an IPv4-mapped one is IPv4.
+///
+/// The gate alone remembers destinations, so it bounds them, and counts the distinct ones with
+/// [`Tally::count_destination`](super::Tally::count_destination).
+pub trait Gate: Send {
+    /// Where a datagram of the client to `target` goes: to an address that was judged.
+    fn judge(&mut self, target: &Target) -> Verdict;
+
+    /// Looks up the names for which [`Gate::judge`] has answered [`Verdict::Resolve`].
+    ///
+    /// Ready when at least one of them has become known since the last call; waiting datagrams are then judged
+    /// again, and the answer for that name must no longer be [`Verdict::Resolve`]. Called only while datagrams wait.
+    fn poll_resolved(&mut self, cx: &mut Context<'_>) -> Poll<()>;
+
+    /// Tells whether a datagram from `origin` may go to the client: it comes from an address that the
+    /// association has sent to, or the rule lets in others too.
+    ///
+    /// # Errors
+    /// The cause under which it is dropped, [`DropCause::NotAskedFor`] mostly.
+    fn admit(&mut self, origin: SocketAddr) -> Result<(), DropCause>;
+
+    /// How many of `datagrams` that have come together may go that way now; the rest is dropped.
+    ///
+    /// Those that are certainly not of this client are not among them.
+    fn take(&mut self, way: Way, datagrams: usize) -> usize;
+}
+
+/// What a [`Gate`] says about a datagram of the client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// It goes to that address.
+    Send(SocketAddr),
+    /// It goes nowhere.
+    Drop(DropCause),
+    /// Its name has to be looked up first; the datagram waits, if there is room.
+    Resolve,
+}
