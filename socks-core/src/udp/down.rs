@@ -63,6 +63,7 @@ impl<G: Gate> Carrier<G> {
         let mut origin = received.source;
         origin.set_ip(origin.ip().to_canonical());
         self.gate.admit(origin)?;
+        let origin = self.gate.shown(origin);
         let room = batch.place_mut(index).get_mut(..HEAD).unwrap_or_default();
         let header = UdpHeader::write_before(origin, room).ok_or(DropCause::TooLarge)?;
         let largest =

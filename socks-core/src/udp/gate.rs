@@ -31,6 +31,12 @@ pub trait Gate: Send {
     /// The cause under which it is dropped, [`DropCause::NotAskedFor`] mostly.
     fn admit(&mut self, origin: SocketAddr) -> Result<(), DropCause>;
 
+    /// The address of an admitted `origin` as the client is told it: its own, unless the client has asked for it by
+    /// another address, which a translator between the networks has.
+    fn shown(&mut self, origin: SocketAddr) -> SocketAddr {
+        origin
+    }
+
     /// How many of `datagrams` that have come together may go that way now; the rest is dropped.
     ///
     /// Those that are certainly not of this client are not among them.
