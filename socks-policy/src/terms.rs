@@ -102,7 +102,7 @@ pub enum BindPeerRule {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct UdpTerms {
-    /// The ports of the gateway that datagrams to targets come from; `None`: the kernel chooses them.
+    /// The ports of the gateway that the client's datagrams are sent to; `None`: the kernel chooses one.
     pub ports: Option<PortRange>,
     /// Whose datagrams reach the client.
     pub replies: UdpReplies,

@@ -68,7 +68,7 @@ impl Admission {
         }
         *of_source += 1;
         sessions.total += 1;
-        Ok(Ticket { admission: self.clone(), source })
+        Ok(Ticket { admission: self.clone(), source, limits })
     }
 
     /// Sessions that are open now.
@@ -82,6 +82,14 @@ impl Admission {
 pub(crate) struct Ticket {
     admission: Admission,
     source: Source,
+    limits: SessionLimits,
+}
+
+impl Ticket {
+    /// Another place for the same session, under the limits of the first: for one with more sockets than most.
+    pub(crate) fn another(&self) -> Result<Self, Full> {
+        self.admission.admit(self.source, self.limits)
+    }
 }
 
 impl Drop for Ticket {
@@ -169,6 +177,16 @@ mod tests {
         assert_eq!(admission.admit(source("192.0.2.3"), LIMITS).unwrap_err(), Full::Total);
         drop(second);
         assert!(admission.admit(source("192.0.2.3"), LIMITS).is_ok());
+    }
+
+    #[test]
+    fn a_session_with_two_places_counts_twice() {
+        let admission = Admission::new();
+        let first = admission.admit(source("192.0.2.1"), LIMITS).unwrap();
+        let second = first.another().unwrap();
+        assert_eq!(first.another().unwrap_err(), Full::Source);
+        drop((first, second));
+        assert_eq!(admission.open(), 0);
     }
 
     #[test]

@@ -26,6 +26,8 @@ pub(crate) struct Gateway {
     pub(crate) own: ArcSwap<Vec<SocketAddr>>,
     pub(crate) admission: Admission,
     pub(crate) rule_sessions: RuleSessions,
+    /// Associations alone, for the rules that limit them.
+    pub(crate) rule_associations: RuleSessions,
     pub(crate) refusals: Refusals,
     pub(crate) audit: Audit,
     pub(crate) relayer: Relayer,
@@ -44,6 +46,7 @@ impl Gateway {
             own: ArcSwap::default(),
             admission: Admission::new(),
             rule_sessions: RuleSessions::default(),
+            rule_associations: RuleSessions::default(),
             refusals: Refusals::new(),
             audit,
             relayer: Relayer::new(relay),

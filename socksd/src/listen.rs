@@ -46,7 +46,7 @@ pub(crate) struct Front {
 /// Why the gateway cannot listen.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ListenError {
-    #[error("no free port found in `{first}-{last}`; give the rule more in `bind: {{ ports: … }}`")]
+    #[error("no free port found in `{first}-{last}`; give the rule more `ports`")]
     PortsUsedUp { first: u16, last: u16 },
     #[error("{address}: {error}")]
     Failed { address: IpAddr, error: io::Error },
@@ -132,7 +132,7 @@ fn bind(socket: &TcpSocket, near: SocketAddr, ports: Option<PortRange>) -> Resul
 }
 
 /// The ports of a range, each once and at most 1024, from a random one on.
-fn tries(ports: PortRange) -> io::Result<impl Iterator<Item = u16>> {
+pub(crate) fn tries(ports: PortRange) -> io::Result<impl Iterator<Item = u16>> {
     let count = u32::from(ports.last() - ports.first()) + 1;
     let start = getrandom::u32().map_err(io::Error::other)? % count;
     let port = move |step: u16| {

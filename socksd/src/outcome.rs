@@ -10,7 +10,8 @@ use rustix::io::Errno;
 use socks_auth::AuthError;
 use socks_core::ReceiveError;
 use socks_core::relay::RelayEnd;
-use socks_core::wire::{Command, DecodeError, Host, NameError, ReplyCode};
+use socks_core::udp::AssociationEnd;
+use socks_core::wire::{DecodeError, Host, NameError, ReplyCode};
 use socks_policy::{Denial, DenyReason};
 
 use crate::admission::Full;
@@ -43,8 +44,6 @@ pub(crate) enum End {
     Request(ReceiveError),
     /// CONNECT to port 0.
     PortZero,
-    /// A command that this gateway does not serve.
-    NotServed(Command),
     /// The ruleset denies it.
     Denied(Denial),
     /// A rule permits it, but uses no address of the target's family; `literal`: the address that was asked for.
@@ -53,6 +52,10 @@ pub(crate) enum End {
     Undecided,
     /// The rule's own limit on sessions is reached.
     RuleFull,
+    /// The rule's own limit on associations is reached.
+    AssociationsFull,
+    /// There is a place for a session, but none for the sockets of an association.
+    SocketsFull(Full),
     /// The target's name gave no address.
     Resolve(ResolveError),
     /// No address of the target could be reached.
@@ -69,6 +72,8 @@ pub(crate) enum End {
     Reply(io::Error),
     /// Octets were relayed until this.
     Relayed(RelayEnd),
+    /// Datagrams were carried until this.
+    Associated(AssociationEnd),
     /// A bug of ours.
     Panicked,
     /// The gateway stopped.
@@ -132,12 +137,15 @@ impl End {
     pub(crate) fn reply(&self) -> Option<ReplyCode> {
         Some(match self {
             Self::Request(ReceiveError::Decode(error)) => malformed_request(error),
-            Self::NotServed(_) => ReplyCode::COMMAND_NOT_SUPPORTED,
             Self::Denied(_) => ReplyCode::NOT_ALLOWED,
             Self::OtherFamily { literal: Some(_), .. } => ReplyCode::ADDRESS_TYPE_NOT_SUPPORTED,
             // For this rule the name has no address.
             Self::OtherFamily { literal: None, .. } => ReplyCode::HOST_UNREACHABLE,
-            Self::PortZero | Self::RuleFull | Self::Undecided => ReplyCode::GENERAL_FAILURE,
+            Self::PortZero
+            | Self::RuleFull
+            | Self::AssociationsFull
+            | Self::SocketsFull(_)
+            | Self::Undecided => ReplyCode::GENERAL_FAILURE,
             Self::Resolve(_) | Self::Dial(DialError::Timeout(_)) => ReplyCode::HOST_UNREACHABLE,
             Self::Dial(DialError::Failed { error, .. }) => dial_failure(error),
             Self::Listen(ListenError::PortsUsedUp { .. }) | Self::Peer(_) => ReplyCode::GENERAL_FAILURE,
@@ -149,7 +157,7 @@ impl End {
 
     pub(crate) fn verdict(&self) -> Verdict {
         match self {
-            Self::Relayed(_) => Verdict::Permit,
+            Self::Relayed(_) | Self::Associated(_) => Verdict::Permit,
             Self::SourceDenied(_)
             | Self::NoMethodForSource
             | Self::Full(_)
@@ -158,6 +166,8 @@ impl End {
             | Self::Auth(AuthError::Refused { .. } | AuthError::LevelRefused { .. })
             | Self::RuleFull
             | Self::OtherFamily { .. }
+            | Self::AssociationsFull
+            | Self::SocketsFull(_)
             | Self::Denied(_) => Verdict::Deny,
             Self::Request(ReceiveError::Decode(DecodeError::Name { why: NameError::OddAddress, .. })) => {
                 Verdict::Deny
@@ -171,8 +181,8 @@ impl End {
         match self {
             Self::SourceDenied(_) => "source-denied",
             Self::NoMethodForSource => "no-method-for-source",
-            Self::Full(Full::Total) => "too-many-sessions",
-            Self::Full(Full::Source) => "too-many-sessions-of-source",
+            Self::Full(Full::Total) | Self::SocketsFull(Full::Total) => "too-many-sessions",
+            Self::Full(Full::Source) | Self::SocketsFull(Full::Source) => "too-many-sessions-of-source",
             Self::AuditFailing => "audit-failing",
             Self::Greeting(error) => greeting_cause(error),
             Self::NoAcceptableMethod => "no-acceptable-method",
@@ -181,11 +191,11 @@ impl End {
             Self::HandshakeTimeout(_) => "handshake-timeout",
             Self::Request(error) => request_cause(error),
             Self::PortZero => "port-zero",
-            Self::NotServed(_) => "command-not-served",
             Self::Denied(denial) => denial_cause(denial),
             Self::OtherFamily { .. } => "family-not-allowed",
             Self::Undecided => "undecided",
             Self::RuleFull => "too-many-sessions-of-rule",
+            Self::AssociationsFull => "too-many-associations-of-rule",
             Self::Resolve(ResolveError::NotFound) => "name-not-found",
             Self::Resolve(_) => "name-lookup-failed",
             Self::Dial(DialError::Timeout(_)) => "connect-timeout",
@@ -197,6 +207,7 @@ impl End {
             Self::Peer(_) => "target-failed",
             Self::Reply(_) | Self::ClientLeft(_) => "client-lost",
             Self::Relayed(end) => relay_cause(end),
+            Self::Associated(end) => association_cause(end),
             Self::Panicked => "internal-error",
             Self::Stopped => "gateway-stopped",
             Self::Dropped => "cancelled",
@@ -213,7 +224,6 @@ impl End {
             Self::Auth(AuthError::Refused { reason, .. }) => write!(text, "{reason}"),
             Self::Auth(error) => write!(text, "{error}"),
             Self::HandshakeTimeout(most) => write!(text, "not finished within {} s", most.as_secs_f32()),
-            Self::NotServed(command) => write!(text, "this gateway does not serve `{command}`"),
             Self::OtherFamily { rule, literal: Some(ip) } => {
                 write!(text, "rule `{rule}` permits {ip}, but its `family` is the other one")
             }
@@ -231,6 +241,9 @@ impl End {
             Self::Relayed(RelayEnd::TargetFailed(error)) => write!(text, "target: {error}"),
             Self::Relayed(RelayEnd::Open(error)) => write!(text, "{error}"),
             Self::Relayed(RelayEnd::Seal(error)) => write!(text, "{error}"),
+            Self::Associated(AssociationEnd::ClientFailed(error)) => write!(text, "client: {error}"),
+            Self::Associated(AssociationEnd::SocketFailed(_, error)) => write!(text, "socket: {error}"),
+            Self::Associated(AssociationEnd::Seal(error)) => write!(text, "{error}"),
             _ => Ok(()),
         };
         text
@@ -346,6 +359,18 @@ fn relay_cause(end: &RelayEnd) -> &'static str {
         RelayEnd::CutFrame => "cut-frame",
         RelayEnd::Open(_) => "protection-violated",
         RelayEnd::Seal(_) => "protection-failed",
+        _ => "relay-failed",
+    }
+}
+
+fn association_cause(end: &AssociationEnd) -> &'static str {
+    match end {
+        AssociationEnd::Closed => "closed",
+        AssociationEnd::Idle => "idle-timeout",
+        AssociationEnd::Cutoff => "ticket-expired",
+        AssociationEnd::ClientFailed(_) => "client-failed",
+        AssociationEnd::Talkative => "client-talkative",
+        AssociationEnd::Seal(_) => "protection-failed",
         _ => "relay-failed",
     }
 }

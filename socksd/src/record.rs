@@ -1,12 +1,14 @@
 //! What one session leaves behind: exactly one end record, whatever happens to it.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
 use jiff::Timestamp;
 use serde::Serialize;
-use socks_core::relay::Progress;
+use socks_core::relay::{Progress, Way};
+use socks_core::udp::Tally;
 use socks_core::wire::{Command, ReplyCode};
 use socks_core::{Identity, IdentityName};
 use tracing::{debug, error, info, warn};
@@ -54,6 +56,8 @@ pub(crate) struct Record {
     pub(crate) refused_peers: u64,
     /// Octets relayed.
     pub(crate) progress: Arc<Progress>,
+    /// Datagrams of an association, which count in place of `progress`.
+    pub(crate) association: Option<Arc<Tally>>,
 }
 
 /// A number that no other session of this gateway has, before or after a restart.
@@ -92,6 +96,7 @@ impl Record {
             peer: None,
             refused_peers: 0,
             progress: Arc::default(),
+            association: None,
         }
     }
 
@@ -182,8 +187,12 @@ impl Record {
             cause: end.cause(),
             detail: Some(end.detail()).filter(|detail| !detail.is_empty()),
             reply: self.reply(end).map(|code| code.0),
-            up: self.progress.up(),
-            down: self.progress.down(),
+            up: self.octets(Way::Up),
+            down: self.octets(Way::Down),
+            datagrams_up: self.association.as_ref().map(|tally| tally.datagrams(Way::Up)),
+            datagrams_down: self.association.as_ref().map(|tally| tally.datagrams(Way::Down)),
+            destinations: self.association.as_ref().map(|tally| tally.destinations()),
+            drops: self.drops(),
             seconds: (self.clock.elapsed().as_secs_f64() * 1e3).round() / 1e3,
         }
     }
@@ -191,6 +200,20 @@ impl Record {
     /// Once a connection was open, a rule has permitted the session, however it ended.
     fn verdict(&self, end: &End) -> Verdict {
         if self.was_open() { Verdict::Permit } else { end.verdict() }
+    }
+
+    fn octets(&self, way: Way) -> u64 {
+        match (&self.association, way) {
+            (Some(tally), way) => tally.octets(way),
+            (None, Way::Up) => self.progress.up(),
+            (None, Way::Down) => self.progress.down(),
+        }
+    }
+
+    /// Datagrams that were dropped, by cause.
+    fn drops(&self) -> BTreeMap<&'static str, u64> {
+        let drops = self.association.iter().flat_map(|tally| tally.drops());
+        drops.map(|(cause, count)| (cause.as_str(), count)).collect()
     }
 
     fn reply(&self, end: &End) -> Option<ReplyCode> {
@@ -257,7 +280,7 @@ struct Line<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     groups_missing: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    attributes: Option<&'a std::collections::BTreeMap<Box<str>, Box<str>>>,
+    attributes: Option<&'a BTreeMap<Box<str>, Box<str>>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     protection: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -290,6 +313,14 @@ struct Line<'a> {
     reply: Option<u8>,
     up: u64,
     down: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    datagrams_up: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    datagrams_down: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    destinations: Option<u64>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    drops: BTreeMap<&'static str, u64>,
     seconds: f64,
 }
 

@@ -70,9 +70,9 @@ fn end_in_the_handshake(gateway: SocketAddr, refusing: SocketAddr, expected: &mu
     expected.expect(&refused, "connection-refused");
 
     let mut unknown = greeted(gateway);
-    unknown.send(&name_request(0x03, b"localhost", 80));
+    unknown.send(&name_request(0x09, b"localhost", 80));
     unknown.expect_refusal(0x07);
-    expected.expect(&unknown, "command-not-served");
+    expected.expect(&unknown, "unknown-command");
 
     let lost = greeted(gateway);
     expected.expect(&lost, "client-lost");

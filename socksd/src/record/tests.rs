@@ -43,6 +43,10 @@ fn keys_of_a_full_line() -> BTreeSet<String> {
         reply: Some(0),
         up: 1,
         down: 1,
+        datagrams_up: Some(1),
+        datagrams_down: Some(1),
+        destinations: Some(1),
+        drops: BTreeMap::from([("denied", 1)]),
         seconds: 1.0,
     };
     let Ok(Value::Object(fields)) = serde_json::to_value(line) else { panic!("a line is an object") };

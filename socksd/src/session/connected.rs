@@ -33,15 +33,14 @@ impl Connected {
     pub(super) fn under(permit: &Permit, client: ClientStream, target: TcpStream, session: &Session) -> Self {
         let terms = permit.terms();
         let idle_timeout = terms.idle_timeout.unwrap_or(session.snapshot.settings.limits.idle_timeout);
-        let valid_until = session.record.identity.as_ref().and_then(|identity| identity.valid_until);
-        Self { client, target, idle_timeout, cutoff: None }.until(valid_until, terms.ticket_end)
+        Self { client, target, idle_timeout, cutoff: cutoff_of(permit, session).map(Box::new) }
     }
+}
 
-    /// Ends the tunnel as the rule says when the proof of identity does.
-    fn until(mut self, valid_until: Option<Timestamp>, ticket_end: TicketEnd) -> Self {
-        self.cutoff = valid_until.and_then(|end| cutoff(end, ticket_end, Timestamp::now())).map(Box::new);
-        self
-    }
+/// When the session has to end because its proof of identity does; `None`: the rule lets it go on.
+pub(super) fn cutoff_of(permit: &Permit, session: &Session) -> Option<Cutoff> {
+    let valid_until = session.record.identity.as_ref().and_then(|identity| identity.valid_until);
+    cutoff(valid_until?, permit.terms().ticket_end, Timestamp::now())
 }
 
 /// When a tunnel ends whose client's proof ends at `end`; `None`: the rule lets it go on.

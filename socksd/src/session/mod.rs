@@ -1,9 +1,10 @@
-//! The way of one session: accepted, authenticated, requested, permitted, connected. A BIND listens in between.
+//! The way of one session: accepted, authenticated, requested, permitted, connected. A BIND listens in between, and an association comes in place of the connection.
 //!
 //! Each step is a struct whose one method takes it and gives the next, or how the session [`Ended`]. Facts are
 //! gathered in the record outside of them, so that whatever cancels a step loses none.
 
 mod accepted;
+mod associate;
 mod authenticated;
 mod bind;
 mod connected;
@@ -29,6 +30,7 @@ use crate::record::Record;
 use crate::snapshot::Snapshot;
 
 use accepted::Accepted;
+use associate::{Associated, Opened};
 use connected::{Connected, Tunnel};
 pub(crate) use ended::Ended;
 
@@ -58,12 +60,28 @@ struct Session {
 /// Serves one client from its first octet to its end.
 pub(crate) async fn serve(arrival: Arrival) {
     // In a box of their own: the steps before the relay are large, short, and gone when the tunnel idles.
-    if let Some(tunnel) = Box::pin(establish(arrival)).await {
-        tunnel.run().await;
+    match Box::pin(establish(arrival)).await {
+        Some(Established::Tunnel(tunnel)) => tunnel.run().await,
+        Some(Established::Association(association)) => Box::pin(association.run()).await,
+        None => {}
     }
 }
 
-async fn establish(arrival: Arrival) -> Option<Tunnel> {
+/// What a session has become.
+#[expect(clippy::large_enum_variant, reason = "taken apart at once, and most are tunnels")]
+enum Established {
+    Tunnel(Tunnel),
+    /// In a box, because most sessions are tunnels.
+    Association(Box<Associated>),
+}
+
+/// The last step of each command.
+enum Step {
+    Connected(Connected),
+    Opened(Opened),
+}
+
+async fn establish(arrival: Arrival) -> Option<Established> {
     let snapshot = arrival.gateway.snapshot.load_full();
     let mut record = Record::open(arrival.gateway.clone(), arrival.listener, arrival.client);
     record.generation = snapshot.ruleset.generation();
@@ -78,7 +96,10 @@ async fn establish(arrival: Arrival) -> Option<Tunnel> {
         impatient_at: Instant::now().checked_add(patience),
     };
     match steps(arrival.socket, &mut session).await {
-        Ok(connected) => Some(Tunnel::new(connected, session)),
+        Ok(Step::Connected(connected)) => Some(Established::Tunnel(Tunnel::new(connected, session))),
+        Ok(Step::Opened(opened)) => {
+            Some(Established::Association(Box::new(Associated::new(opened, session))))
+        }
         Err(ended) => {
             ended.close(&mut session.record).await;
             None
@@ -86,14 +107,17 @@ async fn establish(arrival: Arrival) -> Option<Tunnel> {
     }
 }
 
-async fn steps(socket: TcpStream, session: &mut Session) -> Result<Connected, Ended> {
+async fn steps(socket: TcpStream, session: &mut Session) -> Result<Step, Ended> {
     let authenticated = Accepted::new(socket, session)?.authenticate(session).await?;
     let requested = authenticated.request(session).await?;
-    match requested.command() {
-        Command::Connect => requested.judge(session).await?.dial(session).await,
-        Command::Bind => requested.judge_bind(session).await?.listen(session).await?.accept(session).await,
-        command => Err(requested.refuse(End::NotServed(command), session)),
-    }
+    Ok(match requested.command() {
+        Command::Connect => Step::Connected(requested.judge(session).await?.dial(session).await?),
+        Command::Bind => {
+            let listening = requested.judge_bind(session).await?.listen(session).await?;
+            Step::Connected(listening.accept(session).await?)
+        }
+        Command::UdpAssociate => Step::Opened(requested.judge_association(session)?.open(session).await?),
+    })
 }
 
 impl Session {

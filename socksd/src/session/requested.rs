@@ -10,7 +10,7 @@ use crate::outcome::End;
 use crate::route::Route;
 
 use super::permitted::Permitted;
-use super::{Ended, Session, bind};
+use super::{Ended, Session, associate, bind};
 
 /// A client with a request.
 pub(super) struct Requested {
@@ -49,7 +49,18 @@ impl Requested {
         }
     }
 
-    pub(super) fn refuse(self, end: End, session: &mut Session) -> Ended {
+    /// The permit of an association; its datagrams are judged when they come.
+    pub(super) fn judge_association(self, session: &mut Session) -> Result<associate::Permitted, Ended> {
+        match session.decide(Some(Operation::Associate), None) {
+            Decision::Permit(permit) => {
+                Ok(associate::Permitted::new(self.stream, self.request.target, permit))
+            }
+            Decision::Deny(denial) => Err(self.refuse(End::Denied(denial), session)),
+            Decision::Needs(_) => Err(self.refuse(End::Undecided, session)),
+        }
+    }
+
+    fn refuse(self, end: End, session: &mut Session) -> Ended {
         session.record.rule = end.rule().cloned();
         Ended::with_reply(self.stream, end)
     }

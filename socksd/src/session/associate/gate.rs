@@ -1,0 +1,304 @@
+//! What the policy says of each datagram of an association.
+
+use std::net::{IpAddr, SocketAddr};
+use std::ops::Deref;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use jiff::Timestamp;
+use socks_core::Identity;
+use socks_core::relay::Way;
+use socks_core::udp::{DropCause, Gate, Tally, Verdict};
+use socks_core::wire::{DomainName, Host, Target};
+use socks_policy::{Decision, Operation, Permit, Query, TicketEnd, UdpReplies};
+use tokio::time::Instant;
+
+use crate::gateway::Gateway;
+use crate::snapshot::Snapshot;
+
+use super::bucket::Bucket;
+use super::names::{Answer, Names};
+use super::recent::Recent;
+use super::route::Routes;
+
+/// How long a verdict is good: rules expire, and names get other addresses.
+const FRESH: Duration = Duration::from_secs(30);
+
+/// Who the client is, as the ruleset wants to know it.
+pub(super) struct Facts {
+    pub(super) gateway: Arc<Gateway>,
+    pub(super) listener: Arc<str>,
+    pub(super) client: SocketAddr,
+    /// Its proof counts as good here: what becomes of the association when it ends is the rule's `ticket-end`.
+    identity: Option<Identity>,
+    /// When the proof ends.
+    valid_until: Option<Timestamp>,
+}
+
+/// The verdicts on one association's datagrams.
+///
+/// The policy is asked once for a destination and then again after half a minute, after a reload, and when
+/// too many other destinations were in between.
+pub(super) struct Judge {
+    facts: Facts,
+    snapshot: arc_swap::Cache<Current, Arc<Snapshot>>,
+    generation: u64,
+    routes: Routes,
+    replies: UdpReplies,
+    verdicts: Recent<Target, Judged>,
+    /// The addresses that datagrams went to.
+    asked: Recent<SocketAddr, Asked>,
+    /// The one that the last datagram went to.
+    last: Option<SocketAddr>,
+    names: Names,
+    bucket: Option<Bucket>,
+    tally: Arc<Tally>,
+}
+
+/// What was decided for a target.
+#[derive(Debug, Clone, Copy)]
+struct Judged {
+    verdict: Verdict,
+    /// The address that was judged; a translator may have another one for it, which is sent to.
+    address: Option<SocketAddr>,
+    until: Instant,
+}
+
+/// Why an address was sent to.
+struct Asked {
+    target: Target,
+    /// The address that was judged.
+    judged: SocketAddr,
+    /// The generation of the policy that permitted it.
+    generation: u64,
+}
+
+/// The terms of one association's verdicts.
+pub(super) struct Terms {
+    pub(super) routes: Routes,
+    pub(super) replies: UdpReplies,
+    pub(super) bucket: Option<Bucket>,
+    pub(super) tally: Arc<Tally>,
+}
+
+/// Gives the snapshot in force.
+struct Current(Arc<Gateway>);
+
+impl Deref for Current {
+    type Target = ArcSwap<Snapshot>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0.snapshot
+    }
+}
+
+impl Facts {
+    pub(super) fn new(
+        gateway: Arc<Gateway>,
+        listener: Arc<str>,
+        client: SocketAddr,
+        identity: Option<&Identity>,
+    ) -> Self {
+        let valid_until = identity.and_then(|identity| identity.valid_until);
+        let mut identity = identity.cloned();
+        if let Some(identity) = &mut identity {
+            identity.valid_until = None;
+        }
+        Self { gateway, listener, client, identity, valid_until }
+    }
+
+    /// The permit for a datagram to `target`, at one of its addresses if it is a name.
+    fn permit(
+        &self,
+        snapshot: &Snapshot,
+        target: &Target,
+        address: Option<IpAddr>,
+    ) -> Result<Permit, Refusal> {
+        let now = Timestamp::now();
+        let decision = snapshot.ruleset.decide(&Query {
+            listener: &self.listener,
+            client: self.client,
+            identity: self.identity.as_ref(),
+            operation: Some(Operation::Datagram(target)),
+            address,
+            gateway: &self.gateway.own.load(),
+            now,
+        });
+        match decision {
+            Decision::Permit(permit) if self.is_over(&permit, now) => Err(Refusal::Denied),
+            Decision::Permit(permit) => Ok(permit),
+            Decision::Deny(_) => Err(Refusal::Denied),
+            Decision::Needs(_) => Err(Refusal::Open),
+        }
+    }
+
+    /// The proof has ended, and the rule for this destination wants one.
+    fn is_over(&self, permit: &Permit, now: Timestamp) -> bool {
+        permit.terms().ticket_end != TicketEnd::Keep && self.valid_until.is_some_and(|end| end <= now)
+    }
+}
+
+/// Why there is no permit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Refusal {
+    Denied,
+    /// It depends on the address.
+    Open,
+}
+
+impl Judge {
+    pub(super) fn new(facts: Facts, terms: Terms) -> Self {
+        let mut snapshot = arc_swap::Cache::new(Current(facts.gateway.clone()));
+        let current = snapshot.load();
+        let (generation, most) =
+            (current.ruleset.generation(), current.settings.limits.destinations_per_association);
+        Self {
+            facts,
+            snapshot,
+            generation,
+            routes: terms.routes,
+            replies: terms.replies,
+            verdicts: Recent::new(most),
+            asked: Recent::new(most),
+            last: None,
+            names: Names::new(),
+            bucket: terms.bucket,
+            tally: terms.tally,
+        }
+    }
+
+    /// Forgets the verdicts of a policy that is no longer in force.
+    fn follow_reload(&mut self) {
+        let generation = self.snapshot.load().ruleset.generation();
+        if generation != self.generation {
+            self.generation = generation;
+            self.verdicts.clear();
+            self.names.clear();
+            // Whether it may still be heard is judged when it is.
+            self.last = None;
+        }
+    }
+
+    fn judge_anew(&mut self, target: &Target, now: Instant) -> Judged {
+        let no = |cause| Judged { verdict: Verdict::Drop(cause), address: None, until: now + FRESH };
+        let judged = match &target.host {
+            // Nothing can be sent there.
+            _ if target.port == 0 => no(DropCause::Unreachable),
+            Host::Ip(ip) => self.choose(target, &[*ip]).unwrap_or_else(no),
+            Host::Name(name) => match self.addresses(target, name, now) {
+                Ok(addresses) => self.choose(target, &addresses).unwrap_or_else(no),
+                Err(Verdict::Drop(DropCause::Denied)) => no(DropCause::Denied),
+                // Not to be remembered: it may be known the next time.
+                Err(verdict) => return Judged { verdict, address: None, until: now },
+            },
+        };
+        self.verdicts.insert(target.clone(), judged);
+        judged
+    }
+
+    /// The addresses of a name that is not forbidden; at least one.
+    fn addresses(
+        &mut self,
+        target: &Target,
+        name: &DomainName,
+        now: Instant,
+    ) -> Result<Arc<[IpAddr]>, Verdict> {
+        let snapshot = Arc::clone(self.snapshot.load());
+        // What the name alone forbids is not even looked up.
+        if self.facts.permit(&snapshot, target, None).is_err_and(|refusal| refusal == Refusal::Denied) {
+            return Err(Verdict::Drop(DropCause::Denied));
+        }
+        let answer = self.names.ask(name, now, |name| async move {
+            snapshot.resolver.lookup(&name, snapshot.settings.limits.resolve_timeout).await
+        });
+        match answer {
+            Answer::Known(addresses) if addresses.is_empty() => Err(Verdict::Drop(DropCause::Unresolved)),
+            Answer::Known(addresses) => Ok(addresses),
+            Answer::Asking => Err(Verdict::Resolve),
+            Answer::Busy => Err(Verdict::Drop(DropCause::Full)),
+        }
+    }
+
+    /// The address to send to, of those that are permitted.
+    fn choose(&mut self, target: &Target, addresses: &[IpAddr]) -> Result<Judged, DropCause> {
+        let snapshot = self.snapshot.load();
+        let permits: Vec<Permit> =
+            addresses.iter().filter_map(|ip| self.facts.permit(snapshot, target, Some(*ip)).ok()).collect();
+        if permits.is_empty() {
+            return Err(DropCause::Denied);
+        }
+        let nat64 = snapshot.settings.nat64.as_ref();
+        let way = self.routes.choose(&permits, nat64).ok_or(DropCause::Unreachable)?;
+        let (verdict, address) = (Verdict::Send(way.destination), Some(way.judged));
+        Ok(Judged { verdict, address, until: Instant::now() + FRESH })
+    }
+
+    /// Remembers that a datagram goes there.
+    fn note(&mut self, address: SocketAddr, judged: SocketAddr, target: &Target) {
+        if self.last == Some(address) {
+            return;
+        }
+        self.last = Some(address);
+        match self.asked.get(&address) {
+            Some(asked) if asked.generation == self.generation => return,
+            Some(_) => {}
+            None => self.tally.count_destination(),
+        }
+        let asked = Asked { target: target.clone(), judged, generation: self.generation };
+        self.asked.insert(address, asked);
+    }
+}
+
+impl Gate for Judge {
+    fn judge(&mut self, target: &Target) -> Verdict {
+        self.follow_reload();
+        let now = Instant::now();
+        let known = self.verdicts.get(target).filter(|judged| now < judged.until).copied();
+        let judged = known.unwrap_or_else(|| self.judge_anew(target, now));
+        if let (Verdict::Send(destination), Some(address)) = (judged.verdict, judged.address) {
+            self.note(destination, address, target);
+        }
+        judged.verdict
+    }
+
+    fn poll_resolved(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.names.poll_known(cx)
+    }
+
+    fn admit(&mut self, origin: SocketAddr) -> Result<(), DropCause> {
+        self.follow_reload();
+        if self.last == Some(origin) || self.replies == UdpReplies::Any {
+            return Ok(());
+        }
+        let Some(asked) = self.asked.get(&origin) else { return Err(DropCause::NotAskedFor) };
+        if asked.generation == self.generation {
+            return Ok(());
+        }
+        // A policy that has come since then may forbid it.
+        let (target, judged) = (asked.target.clone(), asked.judged);
+        let permit = self.facts.permit(self.snapshot.load(), &target, Some(judged.ip()));
+        if permit.is_err() {
+            self.asked.remove(&origin);
+            return Err(DropCause::Denied);
+        }
+        self.asked.insert(origin, Asked { target, judged, generation: self.generation });
+        Ok(())
+    }
+
+    fn shown(&mut self, origin: SocketAddr) -> SocketAddr {
+        // Without a translator the two are one, and nothing has to be looked for.
+        if self.snapshot.load().settings.nat64.is_none() {
+            return origin;
+        }
+        self.asked.get(&origin).map_or(origin, |asked| asked.judged)
+    }
+
+    fn take(&mut self, way: Way, datagrams: usize) -> usize {
+        match (&mut self.bucket, way) {
+            (Some(bucket), Way::Up) => bucket.take(datagrams, Instant::now()),
+            _ => datagrams,
+        }
+    }
+}

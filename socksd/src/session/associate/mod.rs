@@ -1,0 +1,11 @@
+//! UDP ASSOCIATE: the association is judged and opened, and then each of its datagrams (RFC 1928 section 7).
+
+mod bucket;
+mod gate;
+mod names;
+mod open;
+mod recent;
+mod route;
+mod sockets;
+
+pub(super) use open::{Associated, Opened, Permitted};

@@ -1,0 +1,151 @@
+//! The steps from the permit to the end of an association.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use socks_core::ClientStream;
+use socks_core::udp::{Association, AssociationTerms, ClientLock, Tally};
+use socks_core::wire::Target;
+use socks_policy::{Fragments, Permit};
+use tokio::time::Instant;
+
+use crate::admission::{RuleHolder, RuleTicket, Ticket};
+use crate::outcome::End;
+use crate::record::{Record, holder};
+use crate::session::connected::cutoff_of;
+use crate::session::permitted::{grant, tickets};
+use crate::session::{Ended, Session};
+
+use super::bucket::Bucket;
+use super::gate::{Facts, Judge, Terms};
+use super::sockets::Sockets;
+
+/// How long the fragments of one datagram may take.
+///
+/// RFC 1928 section 7: the reassembly timer must be no less than 5 seconds.
+const REASSEMBLY: Duration = Duration::from_secs(5);
+
+/// A client to which the policy permits an association.
+pub(in crate::session) struct Permitted {
+    stream: ClientStream,
+    /// Where the client says that it sends from.
+    named: Target,
+    permit: Permit,
+}
+
+/// An open association and what it holds.
+pub(in crate::session) struct Associated {
+    association: Association<Judge>,
+    record: Box<Record>,
+    _ticket: Ticket,
+    _rule_ticket: Option<RuleTicket>,
+    _places: Places,
+}
+
+/// The places that an association has beside that of its session.
+struct Places {
+    /// It has twice as many sockets as others.
+    _sockets: Ticket,
+    _rule: Option<RuleTicket>,
+}
+
+impl Permitted {
+    pub(in crate::session) fn new(stream: ClientStream, named: Target, permit: Permit) -> Self {
+        Self { stream, named, permit }
+    }
+
+    /// Opens the sockets and tells the client where to send.
+    pub(in crate::session) async fn open(self, session: &mut Session) -> Result<Opened, Ended> {
+        let Self { mut stream, named, permit } = self;
+        let (permit, places, sockets) = match sockets(&stream, permit, session) {
+            Ok(opened) => opened,
+            Err(end) => return Err(Ended::with_reply(stream, end)),
+        };
+        let told = session.advertised().instead_of(sockets.bound);
+        session.record.bound = Some(sockets.bound);
+        session.record.advertised = Some(told).filter(|told| *told != sockets.bound);
+        let tally = Arc::new(Tally::default());
+        session.record.association = Some(tally.clone());
+        grant(&mut stream, told).await?;
+        let lock = ClientLock::new(session.record.client, &named);
+        let association = Association {
+            control: stream,
+            client: sockets.client,
+            outer: sockets.outer,
+            lock,
+            gate: judge(&permit, sockets.routes, tally.clone(), session),
+            terms: terms(&permit, tally, session),
+        };
+        Ok(Opened { association: Box::new(association), places })
+    }
+}
+
+/// An association whose client was told.
+pub(in crate::session) struct Opened {
+    association: Box<Association<Judge>>,
+    places: Places,
+}
+
+impl Associated {
+    pub(in crate::session) fn new(opened: Opened, session: Session) -> Self {
+        Self {
+            association: *opened.association,
+            record: Box::new(session.record),
+            _ticket: session.ticket,
+            _rule_ticket: session.rule_ticket,
+            _places: opened.places,
+        }
+    }
+
+    pub(in crate::session) async fn run(mut self) {
+        let end = self.association.run().await;
+        self.record.finish(&End::Associated(end));
+    }
+}
+
+/// The sockets, once there is a place for the association in its rule.
+fn sockets(
+    stream: &ClientStream,
+    permit: Permit,
+    session: &mut Session,
+) -> Result<(Permit, Places, Sockets), End> {
+    let local = stream.socket().local_addr().map_err(End::Reply)?;
+    let (sessions, permits) = tickets(vec![permit], session)?;
+    let Some(permit) = permits.into_iter().next() else { return Err(End::Undecided) };
+    let places = Places {
+        _rule: place(&permit, session)?,
+        _sockets: session.ticket.another().map_err(End::SocketsFull)?,
+    };
+    let sockets = Sockets::open(local, &permit).map_err(End::Listen)?;
+    session.rule_ticket = sessions.into_iter().next();
+    Ok((permit, places, sockets))
+}
+
+/// A place among the rule's associations, if it limits them.
+fn place(permit: &Permit, session: &Session) -> Result<Option<RuleTicket>, End> {
+    let (Some(most), Some(identity)) = (permit.terms().udp.associations, session.record.identity.as_deref())
+    else {
+        return Ok(None);
+    };
+    let holder = RuleHolder { rule: permit.rule().clone(), holder: holder(identity, session.record.client) };
+    session.gateway.rule_associations.admit(holder, most).map(Some).ok_or(End::AssociationsFull)
+}
+
+fn judge(permit: &Permit, routes: super::route::Routes, tally: Arc<Tally>, session: &Session) -> Judge {
+    let record = &session.record;
+    let (gateway, identity) = (session.gateway.clone(), record.identity.as_deref());
+    let udp = permit.terms().udp;
+    let bucket = udp.datagrams.map(|rate| Bucket::new(rate, Instant::now()));
+    let facts = Facts::new(gateway, record.listener.clone(), record.client, identity);
+    Judge::new(facts, Terms { routes, replies: udp.replies, bucket, tally })
+}
+
+fn terms(permit: &Permit, tally: Arc<Tally>, session: &Session) -> AssociationTerms {
+    let granted = permit.terms();
+    let idle_timeout = granted.idle_timeout.unwrap_or(session.snapshot.settings.limits.udp_idle_timeout);
+    let mut terms = AssociationTerms::new(idle_timeout);
+    terms.cutoff = cutoff_of(permit, session);
+    terms.reassembly = (granted.udp.fragments == Fragments::Reassemble).then_some(REASSEMBLY);
+    terms.tally = tally;
+    terms
+}
