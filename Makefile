@@ -13,7 +13,8 @@ REALM_NEEDS := krb5kdc=krb5-kdc kadmin.local=krb5-admin-server kinit=krb5-user
 TEST_NEEDS := $(BUILD_NEEDS) socksify=dante-client danted=dante-server microsocks=microsocks \
 	proxychains4=proxychains4 ncat=ncat nc=netcat-openbsd ip=iproute2 setpriv=util-linux \
 	tnftp=tnftp /usr/lib/python3/dist-packages/pyftpdlib/__init__.py=python3-pyftpdlib \
-	$(REALM_NEEDS) gss-client=krb5-gss-samples faketime=faketime ssh=openssh-client
+	$(REALM_NEEDS) gss-client=krb5-gss-samples faketime=faketime ssh=openssh-client \
+	dnsmasq=dnsmasq-base drill=ldnsutils
 
 .DEFAULT_GOAL := help
 .PHONY: help run build test test-long bench bench-check need-build need-run need-test
@@ -55,6 +56,7 @@ test-long: need-test dante build ## Runs what takes long: large loads, soaks, an
 	$(CARGO) bench --locked -p tests --bench relay -- --rounds 1
 	$(CARGO) bench --locked -p tests --bench connections -- --rounds 1
 	$(CARGO) bench --locked -p tests --bench gssapi -- --rounds 1
+	$(CARGO) bench --locked -p tests --bench udp -- --rounds 1
 
 bench: need-test dante build ## Measures the gateway beside microsocks, danted, and Dante with Kerberos.
 	$(CARGO) bench --locked -p tests

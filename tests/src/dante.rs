@@ -171,7 +171,7 @@ impl Socksify {
     fn config(&self) -> String {
         format!(
             "logoutput: {}\nroute {{\n  from: 0.0.0.0/0 to: 0.0.0.0/0 via: {}\n  \
-             proxyprotocol: socks_v5\n  protocol: tcp\n  command: connect bind\n  method: {}\n  \
+             proxyprotocol: socks_v5\n  protocol: tcp udp\n  command: connect bind udpassociate\n  method: {}\n  \
              gssapi.servicename: {}\n  gssapi.enctype: {}\n}}\n",
             self.folder.file("socks.log").display(),
             self.gateway,

@@ -24,6 +24,7 @@ pub mod setup;
 pub mod site;
 pub mod tap;
 pub mod targets;
+pub mod udp;
 
 pub use audit::Record;
 pub use client::Client;

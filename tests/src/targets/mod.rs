@@ -1,5 +1,7 @@
 //! Servers for the gateway to reach: each on a free port of loopback, in threads, until the process ends.
 
+mod datagrams;
+mod dns;
 mod http;
 mod unreachable;
 
@@ -13,6 +15,8 @@ use std::time::Duration;
 
 use crate::DEADLINE;
 
+pub use datagrams::{UdpEcho, udp_echo};
+pub use dns::dns;
 pub use http::{http, serve_http};
 pub use unreachable::{Deaf, Refusing, is_open};
 
