@@ -12,6 +12,7 @@ BUILD_NEEDS := cc=gcc,libc6-dev curl=curl $(KERBEROS_NEEDS)
 REALM_NEEDS := krb5kdc=krb5-kdc kadmin.local=krb5-admin-server kinit=krb5-user
 TEST_NEEDS := $(BUILD_NEEDS) socksify=dante-client danted=dante-server microsocks=microsocks \
 	proxychains4=proxychains4 ncat=ncat nc=netcat-openbsd ip=iproute2 setpriv=util-linux \
+	tnftp=tnftp /usr/lib/python3/dist-packages/pyftpdlib/__init__.py=python3-pyftpdlib \
 	$(REALM_NEEDS) gss-client=krb5-gss-samples faketime=faketime ssh=openssh-client
 
 .DEFAULT_GOAL := help

@@ -44,6 +44,24 @@ impl ClientIo {
         }
     }
 
+    /// Waits for the client to end the stream, and tells how it did: `UnexpectedEof` for an end in order.
+    ///
+    /// What the client sends meanwhile is kept in `received` for whoever reads next. With `most` octets there
+    /// nothing more is read, and an end is not noticed any more. Can be cancelled without loss.
+    pub async fn hung_up(&mut self, most: usize) -> io::Error {
+        loop {
+            let room = most.saturating_sub(self.received.len()).min(READ_CHUNK);
+            if room == 0 {
+                return std::future::pending().await;
+            }
+            match self.fill(room).await {
+                Ok(0) => return io::ErrorKind::UnexpectedEof.into(),
+                Ok(_) => {}
+                Err(error) => return error,
+            }
+        }
+    }
+
     /// Reads once and appends to `received`; `Ok(0)` is the client's end.
     async fn fill(&mut self, most: usize) -> io::Result<usize> {
         self.received.reserve(most);
@@ -101,6 +119,14 @@ impl ClientStream {
         match self {
             Self::Plain(io) => &mut io.socket,
             Self::Protected(stream) => &mut stream.io.socket,
+        }
+    }
+
+    /// Waits for the client to end the stream, as [`ClientIo::hung_up`] does; frames are not opened.
+    pub async fn hung_up(&mut self, most: usize) -> io::Error {
+        match self {
+            Self::Plain(io) => io.hung_up(most).await,
+            Self::Protected(stream) => stream.io.hung_up(most).await,
         }
     }
 
@@ -281,5 +307,45 @@ impl Protection {
             return Err(OpenError::Engine("engine gave a plaintext outside of its frame"));
         }
         Ok(opened)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    async fn connection() -> (TcpStream, ClientIo) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (far, near) = tokio::join!(TcpStream::connect(listener.local_addr().unwrap()), listener.accept());
+        (far.unwrap(), ClientIo::new(near.unwrap().0))
+    }
+
+    #[tokio::test]
+    async fn an_end_is_noticed_behind_octets_that_are_kept() {
+        let (mut far, mut near) = connection().await;
+        far.write_all(b"early").await.unwrap();
+        far.shutdown().await.unwrap();
+        assert_eq!(near.hung_up(6).await.kind(), io::ErrorKind::UnexpectedEof);
+        assert_eq!(&*near.received, b"early");
+    }
+
+    #[tokio::test]
+    async fn no_more_is_kept_than_allowed() {
+        let (mut far, mut near) = connection().await;
+        far.write_all(&[7; 1000]).await.unwrap();
+        drop(far);
+        let wait = tokio::time::timeout(std::time::Duration::from_millis(100), near.hung_up(600));
+        assert!(wait.await.is_err(), "behind octets that are not read nothing is noticed");
+        assert_eq!(near.received.len(), 600);
+    }
+
+    #[tokio::test]
+    async fn a_reset_is_noticed() {
+        let (far, mut near) = connection().await;
+        socket2::SockRef::from(&far).set_linger(Some(std::time::Duration::ZERO)).unwrap();
+        drop(far);
+        assert_eq!(near.hung_up(1).await.kind(), io::ErrorKind::ConnectionReset);
     }
 }

@@ -169,7 +169,7 @@ async fn connect(address: SocketAddr, permit: &Permit) -> io::Result<TcpStream> 
 
 /// The rule's egress address for that family. A rule that names egress addresses, but none of this family,
 /// does not let the family out.
-fn egress_for(address: SocketAddr, permit: &Permit) -> io::Result<Option<IpAddr>> {
+pub(crate) fn egress_for(address: SocketAddr, permit: &Permit) -> io::Result<Option<IpAddr>> {
     let egress = &permit.terms().egress;
     let (own, other) = match address {
         SocketAddr::V4(_) => (egress.v4.map(IpAddr::from), egress.v6.is_some()),

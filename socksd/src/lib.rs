@@ -19,6 +19,7 @@ mod command;
 mod config;
 mod dial;
 mod gateway;
+mod listen;
 mod log;
 mod outcome;
 mod program;

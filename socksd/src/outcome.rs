@@ -15,6 +15,7 @@ use socks_policy::{Denial, DenyReason};
 
 use crate::admission::Full;
 use crate::dial::DialError;
+use crate::listen::ListenError;
 use crate::resolve::ResolveError;
 
 /// Why a session ended.
@@ -56,6 +57,14 @@ pub(crate) enum End {
     Resolve(ResolveError),
     /// No address of the target could be reached.
     Dial(DialError),
+    /// The gateway cannot listen for the peer of a BIND.
+    Listen(ListenError),
+    /// The right peer of a BIND has not come in time.
+    NoPeer(Duration),
+    /// The peer of a BIND was lost when it had just come.
+    Peer(io::Error),
+    /// The client hung up while its peer was awaited.
+    ClientLeft(io::Error),
     /// The client did not take its reply.
     Reply(io::Error),
     /// Octets were relayed until this.
@@ -131,6 +140,9 @@ impl End {
             Self::PortZero | Self::RuleFull | Self::Undecided => ReplyCode::GENERAL_FAILURE,
             Self::Resolve(_) | Self::Dial(DialError::Timeout(_)) => ReplyCode::HOST_UNREACHABLE,
             Self::Dial(DialError::Failed { error, .. }) => dial_failure(error),
+            Self::Listen(ListenError::PortsUsedUp { .. }) | Self::Peer(_) => ReplyCode::GENERAL_FAILURE,
+            Self::Listen(ListenError::Failed { error, .. }) => dial_failure(error),
+            Self::NoPeer(_) => ReplyCode::TTL_EXPIRED,
             _ => return None,
         })
     }
@@ -178,7 +190,12 @@ impl End {
             Self::Resolve(_) => "name-lookup-failed",
             Self::Dial(DialError::Timeout(_)) => "connect-timeout",
             Self::Dial(DialError::Failed { error, .. }) => dial_cause(error),
-            Self::Reply(_) => "client-lost",
+            Self::Listen(ListenError::PortsUsedUp { .. }) => "no-free-port",
+            Self::Listen(ListenError::Failed { error, .. }) if !is_local(error) => dial_cause(error),
+            Self::Listen(ListenError::Failed { .. }) => "listen-failed",
+            Self::NoPeer(_) => "no-peer",
+            Self::Peer(_) => "target-failed",
+            Self::Reply(_) | Self::ClientLeft(_) => "client-lost",
             Self::Relayed(end) => relay_cause(end),
             Self::Panicked => "internal-error",
             Self::Stopped => "gateway-stopped",
@@ -205,6 +222,10 @@ impl End {
             }
             Self::Resolve(error) => write!(text, "{error}"),
             Self::Dial(error) => write!(text, "{error}"),
+            Self::Listen(error) => write!(text, "{error}"),
+            Self::NoPeer(most) => write!(text, "not within {} s", most.as_secs_f32()),
+            Self::Peer(error) => write!(text, "peer: {error}"),
+            Self::ClientLeft(error) => write!(text, "while its peer was awaited: {error}"),
             Self::Reply(error) => write!(text, "{error}"),
             Self::Relayed(RelayEnd::ClientFailed(error)) => write!(text, "client: {error}"),
             Self::Relayed(RelayEnd::TargetFailed(error)) => write!(text, "target: {error}"),
@@ -230,6 +251,8 @@ impl End {
             Self::Panicked | Self::Undecided => Concern::Bug,
             Self::Auth(AuthError::Unavailable(_)) | Self::LevelNotAllowed => Concern::Operator,
             Self::Dial(DialError::Failed { error, .. }) if is_local(error) => Concern::Operator,
+            Self::Listen(ListenError::PortsUsedUp { .. }) => Concern::Operator,
+            Self::Listen(ListenError::Failed { error, .. }) if is_local(error) => Concern::Operator,
             _ => Concern::Record,
         }
     }
@@ -251,7 +274,7 @@ fn errno(error: &io::Error) -> Option<Errno> {
     error.raw_os_error().map(Errno::from_raw_os_error)
 }
 
-/// RFC 1928 section 6, for connections that cannot be opened. 06 is never guessed.
+/// RFC 1928 section 6, for connections that cannot be opened. 06 is never guessed: it says that a BIND was in vain.
 fn dial_failure(error: &io::Error) -> ReplyCode {
     match errno(error) {
         Some(Errno::CONNREFUSED | Errno::CONNRESET) => ReplyCode::CONNECTION_REFUSED,
@@ -360,6 +383,28 @@ mod tests {
         assert_eq!(name.reply(), Some(ReplyCode::HOST_UNREACHABLE));
         assert_eq!(name.detail(), "rule `six` permits the name, which has no address of its `family`");
         assert_eq!((name.rule(), name.cause()), (Some(&rule), "family-not-allowed"));
+    }
+
+    #[test]
+    fn every_bind_in_vain_has_its_reply_code_and_its_cause() {
+        let failed =
+            |errno: Errno| ListenError::Failed { address: [192, 0, 2, 1].into(), error: errno.into() };
+        let table = [
+            (End::NoPeer(Duration::from_secs(1)), Some(0x06), "no-peer", Concern::Record),
+            (
+                End::Listen(ListenError::PortsUsedUp { first: 1, last: 2 }),
+                Some(0x01),
+                "no-free-port",
+                Concern::Operator,
+            ),
+            (End::Listen(failed(Errno::NETUNREACH)), Some(0x03), "network-unreachable", Concern::Record),
+            (End::Listen(failed(Errno::ADDRNOTAVAIL)), Some(0x01), "listen-failed", Concern::Operator),
+            (End::ClientLeft(io::ErrorKind::UnexpectedEof.into()), None, "client-lost", Concern::Record),
+        ];
+        for (end, code, cause, concern) in table {
+            assert_eq!((end.reply(), end.cause()), (code.map(ReplyCode), cause), "{end:?}");
+            assert_eq!(end.concern(), concern, "{end:?}");
+        }
     }
 
     #[test]

@@ -44,8 +44,14 @@ pub(crate) struct Record {
     pub(crate) generation: u64,
     /// The address that was dialled.
     pub(crate) dialled: Option<SocketAddr>,
-    /// The gateway's own end of that connection.
+    /// The gateway's own end of that connection; for BIND, where it listened.
     pub(crate) bound: Option<SocketAddr>,
+    /// Where the client was told that the gateway listens, if that is another address.
+    pub(crate) advertised: Option<SocketAddr>,
+    /// The peer of a BIND.
+    pub(crate) peer: Option<SocketAddr>,
+    /// How many others came in its place.
+    pub(crate) refused_peers: u64,
     /// Octets relayed.
     pub(crate) progress: Arc<Progress>,
 }
@@ -82,6 +88,9 @@ impl Record {
             generation: 0,
             dialled: None,
             bound: None,
+            advertised: None,
+            peer: None,
+            refused_peers: 0,
             progress: Arc::default(),
         }
     }
@@ -126,6 +135,7 @@ impl Record {
             command = line.command,
             target = line.target,
             dialled = line.dialled.map(tracing::field::display),
+            peer = line.peer.map(tracing::field::display),
             rule = line.rule,
             verdict = line.verdict,
             cause = line.cause,
@@ -158,11 +168,14 @@ impl Record {
             attributes: identity.map(|identity| &identity.attributes).filter(|map| !map.is_empty()),
             protection: identity.map(|identity| identity.level.as_str()),
             valid_until: identity.and_then(|identity| identity.valid_until),
-            expired: self.bound.is_some() && identity.is_some_and(|identity| identity.has_expired(time)),
+            expired: self.was_open() && identity.is_some_and(|identity| identity.has_expired(time)),
             command: self.command.map(command_word),
             target: self.target.as_deref(),
             dialled: self.dialled,
             bound: self.bound,
+            advertised: self.advertised,
+            peer: self.peer,
+            refused_peers: self.refused_peers,
             rule: self.rule.as_deref(),
             policy: (self.generation > 0).then_some(self.generation),
             verdict: self.verdict(end).as_str(),
@@ -177,11 +190,19 @@ impl Record {
 
     /// Once a connection was open, a rule has permitted the session, however it ended.
     fn verdict(&self, end: &End) -> Verdict {
-        if self.bound.is_some() { Verdict::Permit } else { end.verdict() }
+        if self.was_open() { Verdict::Permit } else { end.verdict() }
     }
 
     fn reply(&self, end: &End) -> Option<ReplyCode> {
-        if self.bound.is_some() { Some(ReplyCode::SUCCEEDED) } else { end.reply() }
+        if self.was_open() { Some(ReplyCode::SUCCEEDED) } else { end.reply() }
+    }
+
+    /// A socket that listens is not yet a connection.
+    fn was_open(&self) -> bool {
+        match self.command {
+            Some(Command::Bind) => self.peer.is_some(),
+            _ => self.bound.is_some(),
+        }
     }
 }
 
@@ -252,6 +273,12 @@ struct Line<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     bound: Option<SocketAddr>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    advertised: Option<SocketAddr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    peer: Option<SocketAddr>,
+    #[serde(skip_serializing_if = "is_zero")]
+    refused_peers: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
     rule: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     policy: Option<u64>,
@@ -264,6 +291,10 @@ struct Line<'a> {
     up: u64,
     down: u64,
     seconds: f64,
+}
+
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 #[cfg(test)]

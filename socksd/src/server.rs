@@ -29,7 +29,7 @@ use crate::workers::Seats;
 /// Connections that may wait to be accepted; the system may allow fewer.
 const BACKLOG: i32 = 4096;
 /// Pause of an accept loop that has no descriptor or memory for another connection.
-const EXHAUSTED_PAUSE: Duration = Duration::from_millis(50);
+pub(crate) const EXHAUSTED_PAUSE: Duration = Duration::from_millis(50);
 /// How often the gateway looks after the machine's addresses and its own log.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 /// Descriptors of a session: the client's socket and the target's.
@@ -209,7 +209,7 @@ pub(crate) fn session_limits(limits: &Limits, descriptors: usize) -> SessionLimi
 }
 
 /// Errors that waiting may cure, and that come back at once without it.
-fn is_exhausted(error: &io::Error) -> bool {
+pub(crate) fn is_exhausted(error: &io::Error) -> bool {
     let errno = error.raw_os_error().map(Errno::from_raw_os_error);
     matches!(errno, Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM))
 }

@@ -191,6 +191,13 @@ impl Client {
         self.reply()
     }
 
+    /// Asks the gateway to listen for a peer, and gives the first reply; the second one is yet to come.
+    #[track_caller]
+    pub fn bind(&mut self, peer: SocketAddr) -> Reply {
+        self.send(&request(0x02, peer));
+        self.reply()
+    }
+
     /// Receives a reply.
     #[track_caller]
     pub fn reply(&mut self) -> Reply {
@@ -225,7 +232,12 @@ impl Client {
 
 /// The octets of a CONNECT to an address.
 pub fn connect_request(target: SocketAddr) -> Vec<u8> {
-    let mut octets = vec![0x05, 0x01, 0x00];
+    request(0x01, target)
+}
+
+/// The octets of a request with an address.
+pub fn request(command: u8, target: SocketAddr) -> Vec<u8> {
+    let mut octets = vec![0x05, command, 0x00];
     match target.ip() {
         IpAddr::V4(ip) => {
             octets.push(0x01);

@@ -112,6 +112,7 @@ pub struct Socksify {
     gateway: String,
     service: String,
     levels: Vec<String>,
+    method: &'static str,
 }
 
 impl Socksify {
@@ -124,7 +125,14 @@ impl Socksify {
             gateway: format!("localhost port = {port}"),
             service: "socks".into(),
             levels,
+            method: "gssapi",
         }
+    }
+
+    /// Towards the gateway at an address, without authentication.
+    pub fn anonymous(gateway: SocketAddr) -> Self {
+        let address = format!("{} port = {}", gateway.ip(), gateway.port());
+        Self { gateway: address, method: "none", ..Self::new(gateway.port()) }
     }
 
     /// The levels that it accepts, of [`LEVELS`]; it asks for the strongest.
@@ -163,10 +171,11 @@ impl Socksify {
     fn config(&self) -> String {
         format!(
             "logoutput: {}\nroute {{\n  from: 0.0.0.0/0 to: 0.0.0.0/0 via: {}\n  \
-             proxyprotocol: socks_v5\n  protocol: tcp\n  command: connect\n  method: gssapi\n  \
+             proxyprotocol: socks_v5\n  protocol: tcp\n  command: connect bind\n  method: {}\n  \
              gssapi.servicename: {}\n  gssapi.enctype: {}\n}}\n",
             self.folder.file("socks.log").display(),
             self.gateway,
+            self.method,
             self.service,
             self.levels.join(" ")
         )

@@ -10,6 +10,7 @@ pub mod command;
 pub mod dante;
 pub mod folder;
 pub mod forwarder;
+pub mod ftp;
 pub mod gateway;
 pub mod kerberos;
 pub mod lines;

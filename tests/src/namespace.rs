@@ -42,3 +42,21 @@ pub fn inside(name: &str) -> bool {
 pub fn ip(words: &[&str]) {
     command::run(Command::new(command::tool("ip")).args(words), DEADLINE).succeeded();
 }
+
+/// Gives this namespace two networks, in which this machine has the first address and neighbours all others:
+/// 10.1.0.0/24 and 10.2.0.0/24, and fd02::/64 beside the second.
+///
+/// Who binds a socket to a neighbour's address is that neighbour (not so in IPv6). To be called [`inside`].
+///
+/// # Panics
+/// When the system does not let it.
+#[track_caller]
+pub fn two_networks() {
+    for network in ["10.1.0", "10.2.0"] {
+        let own = format!("{network}.1");
+        ip(&["address", "add", &format!("{own}/32"), "dev", "lo"]);
+        ip(&["route", "add", "local", &format!("{network}.0/24"), "dev", "lo", "src", &own]);
+    }
+    ip(&["address", "add", "fd02::1/128", "dev", "lo", "nodad"]);
+    ip(&["-6", "route", "add", "local", "fd02::/64", "dev", "lo", "src", "fd02::1"]);
+}

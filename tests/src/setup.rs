@@ -27,6 +27,7 @@ pub struct Setup {
     limits: Vec<(String, String)>,
     level: &'static str,
     listener: &'static str,
+    advertise: Option<&'static str>,
     users: Vec<(String, String)>,
     user_id: Option<u32>,
     program: Option<PathBuf>,
@@ -50,6 +51,7 @@ impl Setup {
             limits: vec![("max-sessions-per-source".into(), "100000".into())],
             level: "info",
             listener: "127.0.0.1:0",
+            advertise: None,
             users: Vec::new(),
             user_id: None,
             program: None,
@@ -106,6 +108,12 @@ impl Setup {
     /// The listener's address.
     pub fn listener(mut self, address: &'static str) -> Self {
         self.listener = address;
+        self
+    }
+
+    /// The address by which peers are told to reach the gateway.
+    pub fn advertise(mut self, address: &'static str) -> Self {
+        self.advertise = Some(address);
         self
     }
 
@@ -209,8 +217,10 @@ impl Setup {
         let Self { auth, level, listener, .. } = self;
         let limits: Vec<_> = self.limits.iter().map(|(key, value)| format!("{key}: {value}")).collect();
         let limits = limits.join(", ");
+        let advertise = self.advertise.map(|address| format!("    advertise: ['{address}']\n"));
+        let advertise = advertise.unwrap_or_default();
         format!(
-            "listeners:\n  - address: {listener}\nauth:\n{auth}policy: policy.yaml\n\
+            "listeners:\n  - address: {listener}\n{advertise}auth:\n{auth}policy: policy.yaml\n\
              limits: {{ {limits} }}\naudit: {{ file: audit.jsonl, refusals-every: 100ms }}\n\
              log: {{ format: json, level: {level} }}\n"
         )

@@ -26,7 +26,6 @@ pub(crate) struct Advertised {
 impl Advertised {
     /// What a client is told of a socket that is bound to `own`: the advertised address of the same family, if
     /// there is one, with the socket's port.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for commands that listen"))]
     pub(crate) fn instead_of(&self, own: SocketAddr) -> SocketAddr {
         let ip = own.ip().to_canonical();
         let told = match ip {

@@ -11,7 +11,7 @@ use socks_config::{Document, Fields, Findings, Node, value};
 use socks_policy::Nat64;
 
 pub(crate) use limits::Limits;
-pub(crate) use listener::Listener;
+pub(crate) use listener::{Advertised, Listener};
 
 /// How often refusals before authentication are written, unless the configuration says otherwise.
 const REFUSALS_EVERY: Duration = Duration::from_secs(60);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use socks_core::ClientStream;
 use socks_core::relay::{Cutoff, Terms, Unlimited};
-use socks_policy::TicketEnd;
+use socks_policy::{Permit, TicketEnd};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
@@ -29,12 +29,16 @@ pub(super) struct Connected {
 }
 
 impl Connected {
-    pub(super) fn new(client: ClientStream, target: TcpStream, idle_timeout: Duration) -> Self {
-        Self { client, target, idle_timeout, cutoff: None }
+    /// A tunnel that is open under the terms of the rule that permits it.
+    pub(super) fn under(permit: &Permit, client: ClientStream, target: TcpStream, session: &Session) -> Self {
+        let terms = permit.terms();
+        let idle_timeout = terms.idle_timeout.unwrap_or(session.snapshot.settings.limits.idle_timeout);
+        let valid_until = session.record.identity.as_ref().and_then(|identity| identity.valid_until);
+        Self { client, target, idle_timeout, cutoff: None }.until(valid_until, terms.ticket_end)
     }
 
     /// Ends the tunnel as the rule says when the proof of identity does.
-    pub(super) fn until(mut self, valid_until: Option<Timestamp>, ticket_end: TicketEnd) -> Self {
+    fn until(mut self, valid_until: Option<Timestamp>, ticket_end: TicketEnd) -> Self {
         self.cutoff = valid_until.and_then(|end| cutoff(end, ticket_end, Timestamp::now())).map(Box::new);
         self
     }

@@ -1,10 +1,11 @@
-//! The way of one session: accepted, authenticated, requested, permitted, connected.
+//! The way of one session: accepted, authenticated, requested, permitted, connected. A BIND listens in between.
 //!
 //! Each step is a struct whose one method takes it and gives the next, or how the session [`Ended`]. Facts are
 //! gathered in the record outside of them, so that whatever cancels a step loses none.
 
 mod accepted;
 mod authenticated;
+mod bind;
 mod connected;
 mod ended;
 mod permitted;
@@ -15,12 +16,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use socks_core::wire::Target;
+use socks_core::wire::Command;
 use socks_policy::{Decision, Operation, Query};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
 use crate::admission::{RuleTicket, Ticket};
+use crate::config::Advertised;
 use crate::gateway::Gateway;
 use crate::outcome::End;
 use crate::record::Record;
@@ -86,7 +88,12 @@ async fn establish(arrival: Arrival) -> Option<Tunnel> {
 
 async fn steps(socket: TcpStream, session: &mut Session) -> Result<Connected, Ended> {
     let authenticated = Accepted::new(socket, session)?.authenticate(session).await?;
-    authenticated.request(session).await?.judge(session).await?.dial(session).await
+    let requested = authenticated.request(session).await?;
+    match requested.command() {
+        Command::Connect => requested.judge(session).await?.dial(session).await,
+        Command::Bind => requested.judge_bind(session).await?.listen(session).await?.accept(session).await,
+        command => Err(requested.refuse(End::NotServed(command), session)),
+    }
 }
 
 impl Session {
@@ -101,13 +108,20 @@ impl Session {
         }
     }
 
-    /// What the policy says to a CONNECT with what is known of it; `None` for a target that is not yet known.
-    fn decide(&self, target: Option<&Target>, address: Option<IpAddr>) -> Decision {
+    /// The addresses by which others reach what the client of this listener has asked for.
+    fn advertised(&self) -> Advertised {
+        let mut listeners = self.snapshot.listeners.iter();
+        let own = listeners.find(|listener| listener.name == self.record.listener);
+        own.map(|listener| listener.advertise).unwrap_or_default()
+    }
+
+    /// What the policy says to an operation with what is known of it; `None` for one that is not yet known.
+    fn decide(&self, operation: Option<Operation<'_>>, address: Option<IpAddr>) -> Decision {
         self.snapshot.ruleset.decide(&Query {
             listener: &self.record.listener,
             client: self.record.client,
             identity: self.record.identity.as_deref(),
-            operation: target.map(Operation::Connect),
+            operation,
             address,
             gateway: &self.gateway.own.load(),
             now: Timestamp::now(),

@@ -50,7 +50,10 @@ impl Permitted {
 }
 
 /// A place in each rule that limits its sessions. Addresses whose rule has none left are not dialled.
-fn tickets(permits: Vec<Permit>, session: &mut Session) -> Result<(Vec<RuleTicket>, Vec<Permit>), End> {
+pub(super) fn tickets(
+    permits: Vec<Permit>,
+    session: &mut Session,
+) -> Result<(Vec<RuleTicket>, Vec<Permit>), End> {
     let mut tickets: Vec<RuleTicket> = Vec::new();
     let mut admitted = Vec::with_capacity(permits.len());
     for permit in permits {
@@ -68,7 +71,8 @@ fn tickets(permits: Vec<Permit>, session: &mut Session) -> Result<(Vec<RuleTicke
     if admitted.is_empty() { Err(End::RuleFull) } else { Ok((tickets, admitted)) }
 }
 
-fn ticket(permit: &Permit, most: u32, session: &Session) -> Option<RuleTicket> {
+/// A place in the rule that permits, if it has one left.
+pub(super) fn ticket(permit: &Permit, most: u32, session: &Session) -> Option<RuleTicket> {
     let identity = session.record.identity.as_deref()?;
     let holder = holder(identity, session.record.client);
     session.gateway.rule_sessions.admit(RuleHolder { rule: permit.rule().clone(), holder }, most)
@@ -88,11 +92,13 @@ async fn reply(
         Err(error) => return Err(Ended::silently(End::Reply(error))),
     };
     record.bound = Some(bound);
-    let sent = timeout(REPLY_TIMEOUT, stream.send(&Reply::succeeded(bound))).await;
-    if let Err(error) = sent.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into())) {
-        return Err(Ended::silently(End::Reply(error)));
-    }
-    let idle_timeout = permit.terms().idle_timeout.unwrap_or(session.snapshot.settings.limits.idle_timeout);
-    let valid_until = record.identity.as_ref().and_then(|identity| identity.valid_until);
-    Ok(Connected::new(stream, socket, idle_timeout).until(valid_until, permit.terms().ticket_end))
+    grant(&mut stream, bound).await?;
+    Ok(Connected::under(&permit, stream, socket, session))
+}
+
+/// Tells the client that what it asked for is granted, and with which address.
+pub(super) async fn grant(stream: &mut ClientStream, address: SocketAddr) -> Result<(), Ended> {
+    let sent = timeout(REPLY_TIMEOUT, stream.send(&Reply::succeeded(address))).await;
+    sent.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into()))
+        .map_err(|error| Ended::silently(End::Reply(error)))
 }

@@ -3,14 +3,14 @@
 use std::net::IpAddr;
 
 use socks_core::ClientStream;
-use socks_core::wire::{Command, DomainName, Host, Request, Target};
-use socks_policy::{Decision, Fact, Permit};
+use socks_core::wire::{Command, DomainName, Host, Request};
+use socks_policy::{Decision, ExpectedPeer, Fact, Operation, OperationKind, Permit};
 
 use crate::outcome::End;
 use crate::route::Route;
 
 use super::permitted::Permitted;
-use super::{Ended, Session};
+use super::{Ended, Session, bind};
 
 /// A client with a request.
 pub(super) struct Requested {
@@ -23,36 +23,50 @@ impl Requested {
         Self { stream, request }
     }
 
+    pub(super) fn command(&self) -> Command {
+        self.request.command
+    }
+
+    /// The permits of a CONNECT.
     pub(super) async fn judge(self, session: &mut Session) -> Result<Permitted, Ended> {
-        let permits = match self.request.command {
-            Command::Connect => permits(&self.request.target, session).await,
-            command => Err(End::NotServed(command)),
+        let target = &self.request.target;
+        let permits = match target.port {
+            0 => Err(End::PortZero),
+            _ => permits(Operation::Connect(target), &target.host, session).await,
         };
         match permits {
             Ok(permits) => Ok(Permitted::new(self.stream, permits)),
-            Err(end) => {
-                session.record.rule = end.rule().cloned();
-                Err(Ended::with_reply(self.stream, end))
-            }
+            Err(end) => Err(self.refuse(end, session)),
         }
+    }
+
+    /// The permits of a BIND, for the peer that it names or for anybody.
+    pub(super) async fn judge_bind(self, session: &mut Session) -> Result<bind::Permitted, Ended> {
+        let target = &self.request.target;
+        match permits(Operation::BindListen(ExpectedPeer::from(target)), &target.host, session).await {
+            Ok(permits) => Ok(bind::Permitted::new(self.stream, self.request.target, permits)),
+            Err(end) => Err(self.refuse(end, session)),
+        }
+    }
+
+    pub(super) fn refuse(self, end: End, session: &mut Session) -> Ended {
+        session.record.rule = end.rule().cloned();
+        Ended::with_reply(self.stream, end)
     }
 }
 
-/// The permits for all addresses of the target that the policy permits; never an empty list.
-async fn permits(target: &Target, session: &Session) -> Result<Vec<Permit>, End> {
-    if target.port == 0 {
-        return Err(End::PortZero);
-    }
-    match &target.host {
-        Host::Ip(ip) => permits_for(target, &[*ip], session),
+/// The permits for all addresses of the host that the policy permits; never an empty list.
+async fn permits(operation: Operation<'_>, host: &Host, session: &Session) -> Result<Vec<Permit>, End> {
+    match host {
+        Host::Ip(ip) => permits_for(operation, host, &[*ip], session),
         Host::Name(name) => {
             // What the name alone forbids is not even looked up.
-            match session.decide(Some(target), None) {
+            match session.decide(Some(operation), None) {
                 Decision::Deny(denial) => return Err(End::Denied(denial)),
                 Decision::Needs(Fact::Address) => {}
                 Decision::Permit(_) | Decision::Needs(_) => return Err(End::Undecided),
             }
-            permits_for(target, &addresses(name, session).await?, session)
+            permits_for(operation, host, &addresses(name, session).await?, session)
         }
     }
 }
@@ -62,18 +76,32 @@ async fn addresses(name: &DomainName, session: &Session) -> Result<Vec<IpAddr>, 
     session.snapshot.resolver.lookup(name, most).await.map_err(End::Resolve)
 }
 
-fn permits_for(target: &Target, addresses: &[IpAddr], session: &Session) -> Result<Vec<Permit>, End> {
-    let nat64 = session.snapshot.settings.nat64.as_ref();
+fn permits_for(
+    operation: Operation<'_>,
+    host: &Host,
+    addresses: &[IpAddr],
+    session: &Session,
+) -> Result<Vec<Permit>, End> {
     let mut permits = Vec::new();
     let mut refused = None;
     for address in addresses {
-        match session.decide(Some(target), Some(*address)) {
-            Decision::Permit(permit) if Route::of(&permit, nat64).is_some() => permits.push(permit),
-            Decision::Permit(permit) => refused = Some(End::other_family(permit.rule(), &target.host)),
+        match session.decide(Some(operation), Some(*address)) {
+            Decision::Permit(permit) if is_usable(&permit, session) => permits.push(permit),
+            Decision::Permit(permit) => refused = Some(End::other_family(permit.rule(), host)),
             // 02 only if all addresses were denied.
             Decision::Deny(denial) => refused = refused.or(Some(End::Denied(denial))),
             Decision::Needs(_) => refused = Some(End::Undecided),
         }
     }
     if permits.is_empty() { Err(refused.unwrap_or(End::Undecided)) } else { Ok(permits) }
+}
+
+/// Tells whether the rule's `family` leaves a way to the address. Peers come as they are, without a translator.
+fn is_usable(permit: &Permit, session: &Session) -> bool {
+    match (permit.kind(), permit.address()) {
+        (OperationKind::BindListen, address) => {
+            address.is_none_or(|address| permit.terms().family.allows(address.ip()))
+        }
+        _ => Route::of(permit, session.snapshot.settings.nat64.as_ref()).is_some(),
+    }
 }

@@ -1,0 +1,62 @@
+//! The peer that a BIND waits for, and the judgement on each one that comes.
+
+use std::net::{IpAddr, SocketAddr};
+
+use socks_core::wire::{Host, Target};
+use socks_policy::{BindPeerRule, Decision, DenyReason, Operation, Permit};
+
+use crate::outcome::End;
+use crate::session::Session;
+
+/// Whom the client expects, as DST.ADDR names it.
+#[derive(Debug)]
+pub(in crate::session) struct Expected {
+    target: Target,
+    /// The addresses that the policy permits to listen for, canonical; none: the client names nobody.
+    addresses: Vec<IpAddr>,
+    rule: BindPeerRule,
+}
+
+/// What the policy says of a peer that has come.
+pub(super) enum Verdict {
+    /// It is the right one.
+    Take(Permit),
+    /// It is not; the wait goes on.
+    Refuse,
+    /// No peer can be the right one any more.
+    End(End),
+}
+
+impl Expected {
+    /// The peer that `target` names, at addresses that are permitted.
+    pub(super) fn new(target: Target, addresses: Vec<IpAddr>, rule: BindPeerRule) -> Self {
+        Self { target, addresses, rule }
+    }
+
+    /// The first of its addresses.
+    pub(super) fn address(&self) -> Option<IpAddr> {
+        self.addresses.first().copied()
+    }
+
+    /// Judges a peer by its canonical address.
+    pub(super) fn judge(&self, peer: SocketAddr, session: &Session) -> Verdict {
+        let is_named = self.addresses.contains(&peer.ip());
+        // RFC 1928 section 4: DST.ADDR is for judging who connects. Its port says nothing: an FTP server's data
+        // come from another one than the client has connected to.
+        if !is_named && !self.addresses.is_empty() && self.rule == BindPeerRule::Named {
+            return Verdict::Refuse;
+        }
+        let name = match &self.target.host {
+            Host::Name(name) if is_named => Some(name),
+            _ => None,
+        };
+        match session.decide(Some(Operation::BindPeer { peer, name }), None) {
+            Decision::Permit(permit) if permit.terms().family.allows(peer.ip()) => Verdict::Take(permit),
+            Decision::Deny(denial) if denial.reason == DenyReason::IdentityExpired => {
+                Verdict::End(End::Denied(denial))
+            }
+            Decision::Permit(_) | Decision::Deny(_) => Verdict::Refuse,
+            Decision::Needs(_) => Verdict::End(End::Undecided),
+        }
+    }
+}

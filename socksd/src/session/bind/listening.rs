@@ -1,0 +1,137 @@
+//! The step in which the gateway waits for the peer, and tells the client who has come.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use socket2::{SockRef, TcpKeepalive};
+use socks_core::ClientStream;
+use socks_policy::Permit;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::{Instant, sleep, timeout_at};
+use tracing::debug;
+
+use crate::dial::KEEPALIVE;
+use crate::outcome::End;
+use crate::server::{EXHAUSTED_PAUSE, is_exhausted};
+use crate::session::connected::Connected;
+use crate::session::permitted::{grant, ticket};
+use crate::session::{Ended, Session};
+
+use super::Expected;
+use super::expected::Verdict;
+
+/// What a client may send before its peer is there. It waits for the peer; more is not read.
+const MOST_EARLY: usize = 16 * 1024;
+
+/// A client that was told where its peer is awaited.
+pub(in crate::session) struct Listening {
+    stream: ClientStream,
+    door: Door,
+    /// How long the wait may take in all, and its end.
+    deadline: (Duration, Instant),
+}
+
+/// The socket, and who may come through it.
+pub(super) struct Door {
+    socket: TcpListener,
+    expected: Expected,
+    /// The rule that lets the gateway listen; the session has its place in it.
+    rule: Arc<str>,
+}
+
+/// The right peer.
+struct Arrived {
+    socket: TcpStream,
+    address: SocketAddr,
+    permit: Permit,
+}
+
+impl Listening {
+    pub(super) fn new(stream: ClientStream, door: Door, deadline: (Duration, Instant)) -> Self {
+        Self { stream, door, deadline }
+    }
+
+    pub(in crate::session) async fn accept(self, session: &mut Session) -> Result<Connected, Ended> {
+        let Self { mut stream, door, deadline: (most, until) } = self;
+        let arrived = tokio::select! {
+            arrived = timeout_at(until, door.take_one(session)) => {
+                arrived.unwrap_or(Err(End::NoPeer(most)))
+            }
+            error = stream.hung_up(MOST_EARLY) => return Err(Ended::silently(End::ClientLeft(error))),
+        };
+        // One peer only: all others find nobody listening.
+        drop(door);
+        let Arrived { socket, address, permit } = match arrived {
+            Ok(arrived) => arrived,
+            Err(end) => return Err(Ended::with_reply(stream, end)),
+        };
+        session.record.rule = Some(permit.rule().clone());
+        session.record.peer = Some(address);
+        grant(&mut stream, address).await?;
+        Ok(Connected::under(&permit, stream, socket, session))
+    }
+}
+
+impl Door {
+    pub(super) fn new(socket: TcpListener, expected: Expected, permit: &Permit) -> Self {
+        Self { socket, expected, rule: permit.rule().clone() }
+    }
+
+    /// Waits for the right peer and closes all others.
+    async fn take_one(&self, session: &mut Session) -> Result<Arrived, End> {
+        loop {
+            let (socket, address) = match self.socket.accept().await {
+                Ok((socket, address)) => {
+                    (socket, SocketAddr::new(address.ip().to_canonical(), address.port()))
+                }
+                Err(error) if is_exhausted(&error) => {
+                    sleep(EXHAUSTED_PAUSE).await;
+                    continue;
+                }
+                // That connection was gone before it was taken.
+                Err(_) => continue,
+            };
+            match self.judge(address, session) {
+                Verdict::Take(permit) => {
+                    // A peer that vanishes without a word must not keep the session open for ever.
+                    let keepalive = TcpKeepalive::new().with_time(KEEPALIVE);
+                    SockRef::from(&socket).set_tcp_keepalive(&keepalive).map_err(End::Peer)?;
+                    return Ok(Arrived { socket, address, permit });
+                }
+                Verdict::Refuse => {
+                    debug!(peer = %address, "peer refused");
+                    session.record.refused_peers += 1;
+                    refuse(&socket);
+                }
+                Verdict::End(end) => return Err(end),
+            }
+        }
+    }
+
+    /// Judges a peer, and takes a place in the rule that permits it, if that is another one and limits them.
+    fn judge(&self, peer: SocketAddr, session: &mut Session) -> Verdict {
+        let permit = match self.expected.judge(peer, session) {
+            Verdict::Take(permit) => permit,
+            other => return other,
+        };
+        if *permit.rule() == self.rule {
+            return Verdict::Take(permit);
+        }
+        let place = match permit.terms().sessions {
+            None => None,
+            Some(most) => match ticket(&permit, most, session) {
+                None => return Verdict::Refuse,
+                place => place,
+            },
+        };
+        session.rule_ticket = place;
+        Verdict::Take(permit)
+    }
+}
+
+/// Resets a connection: so nothing is left of it that would keep the port from being used again.
+fn refuse(socket: &TcpStream) {
+    // Without it the connection is closed all the same, only more slowly.
+    let _ = SockRef::from(socket).set_linger(Some(Duration::ZERO));
+}
