@@ -1,23 +1,19 @@
-//! Datagrams in batches: one system call receives many into one buffer, another sends many from it.
+//! Datagrams in batches: one system call receives many into one buffer.
 
 use std::array;
 use std::cell::RefCell;
-use std::io::{self, IoSlice, IoSliceMut};
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::io::{self, IoSliceMut};
+use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::ops::Range;
 use std::os::fd::{AsRawFd, RawFd};
 use std::task::{Context, Poll, ready};
 
 use nix::sys::socket::{MsgFlags, MultiHeaders, SockaddrIn, SockaddrIn6, SockaddrLike, recvmmsg};
 use rustix::io::Errno;
-use rustix::net::addr::SocketAddrArg;
-use rustix::net::{MMsgHdr, SendAncillaryBuffer, SendFlags};
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
 
 use super::MOST_BATCHED;
-use super::tally::{DropCause, Tally};
-use crate::relay::Way;
 
 /// Room in front of every datagram that is received, in octets: for its header, and for the head of a frame.
 pub(super) const HEAD: usize = 512;
@@ -36,7 +32,7 @@ thread_local! {
 /// The places of one batch of datagrams.
 #[derive(Debug)]
 pub(super) struct Batch {
-    octets: Vec<u8>,
+    pub(super) octets: Vec<u8>,
     v4: MultiHeaders<SockaddrIn>,
     v6: MultiHeaders<SockaddrIn6>,
     received: Vec<Received>,
@@ -129,47 +125,6 @@ impl Batch {
     }
 }
 
-/// Where a batch is sent, and who counts.
-pub(super) struct Sink<'a> {
-    pub(super) socket: &'a UdpSocket,
-    pub(super) way: Way,
-    pub(super) tally: &'a Tally,
-}
-
-impl Sink<'_> {
-    /// Sends datagrams that lie in a batch, and counts those that were sent or dropped.
-    pub(super) fn send(&self, batch: &Batch, mut outgoing: &[Outgoing]) {
-        while let Some(first) = outgoing.first() {
-            let octets = &batch.octets;
-            let sent = match outgoing.len() {
-                1 => send_one(self.socket, octets.get(first.range.clone()).unwrap_or_default(), first.to),
-                2..=4 => send_many::<4>(self.socket, octets, outgoing),
-                5..=12 => send_many::<12>(self.socket, octets, outgoing),
-                _ => send_many::<MOST_BATCHED>(self.socket, octets, outgoing),
-            };
-            let done = match sent {
-                Ok(count) => self.count(outgoing.get(..count).unwrap_or_default()),
-                Err(Errno::INTR) => 0,
-                Err(Errno::AGAIN) => {
-                    self.tally.drop_many(DropCause::Full, outgoing.len());
-                    return;
-                }
-                Err(error) => {
-                    self.tally.drop_one(cause_of(error));
-                    1
-                }
-            };
-            outgoing = outgoing.get(done..).unwrap_or_default();
-        }
-    }
-
-    fn count(&self, sent: &[Outgoing]) -> usize {
-        let octets = sent.iter().map(|one| one.user_data as u64).sum();
-        self.tally.carried(self.way, sent.len() as u64, octets);
-        sent.len()
-    }
-}
-
 /// Receives up to `most` datagrams with one call, and gives source and length of each to `take`.
 fn receive_into<S: SockaddrLike + Copy>(
     socket: RawFd,
@@ -189,51 +144,6 @@ fn receive_into<S: SockaddrLike + Copy>(
         }
     }
     Ok(())
-}
-
-/// Sends one datagram outside of any batch.
-pub(super) fn send_one(socket: &UdpSocket, octets: &[u8], to: Option<SocketAddr>) -> Result<usize, Errno> {
-    match to {
-        Some(to) => rustix::net::sendto(socket, octets, SendFlags::DONTWAIT, &to)?,
-        None => rustix::net::send(socket, octets, SendFlags::DONTWAIT)?,
-    };
-    Ok(1)
-}
-
-/// Sends the first `N` datagrams with one call, and tells how many went.
-fn send_many<const N: usize>(
-    socket: &UdpSocket,
-    octets: &[u8],
-    outgoing: &[Outgoing],
-) -> Result<usize, Errno> {
-    const NOBODY: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0));
-    let one = |index: usize| outgoing.get(index);
-    let pieces: [_; N] = array::from_fn(|index| {
-        let octets = one(index).and_then(|one| octets.get(one.range.clone()));
-        [IoSlice::new(octets.unwrap_or_default())]
-    });
-    let addresses: [_; N] =
-        array::from_fn(|index| one(index).and_then(|one| one.to).unwrap_or(NOBODY).as_any());
-    let mut controls: [_; N] = array::from_fn(|_| SendAncillaryBuffer::default());
-    let mut parts = pieces.iter().zip(&addresses).zip(&mut controls).enumerate();
-    let mut messages: [MMsgHdr<'_>; N] = array::from_fn(|_| {
-        let (index, ((piece, address), control)) = parts.next().expect("all have the same length");
-        match one(index).and_then(|one| one.to) {
-            Some(_) => MMsgHdr::new_with_addr(address, piece, control),
-            None => MMsgHdr::new(piece, control),
-        }
-    });
-    let count = outgoing.len().min(N);
-    rustix::net::sendmmsg(socket, messages.get_mut(..count).unwrap_or_default(), SendFlags::DONTWAIT)
-}
-
-/// Why a datagram could not be sent.
-pub(super) fn cause_of(error: Errno) -> DropCause {
-    match error {
-        Errno::MSGSIZE => DropCause::TooLarge,
-        Errno::AGAIN | Errno::NOBUFS | Errno::NOMEM => DropCause::Full,
-        _ => DropCause::Unreachable,
-    }
 }
 
 /// Tells whether a socket that has said this can go on: it told of one datagram, or of a moment.

@@ -48,6 +48,8 @@ pub(super) struct Carrier<G> {
     pub(super) memory: Memory,
     pub(super) pace_up: Pace,
     pub(super) pace_down: Pace,
+    /// Whether the kernel cuts runs of equal datagrams.
+    pub(super) cuts_runs: bool,
     /// Lists that are empty between two batches.
     pub(super) to_v4: Vec<Outgoing>,
     pub(super) to_v6: Vec<Outgoing>,
@@ -124,6 +126,7 @@ impl<G: Gate> Carrier<G> {
             memory: Memory::default(),
             pace_up: Pace::default(),
             pace_down: Pace::default(),
+            cuts_runs: true,
             to_v4: Vec::new(),
             to_v6: Vec::new(),
             to_client: Vec::new(),

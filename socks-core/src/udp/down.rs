@@ -5,9 +5,10 @@ use std::io;
 use std::task::{Context, Poll, ready};
 
 use super::MOST_BATCHED;
-use super::batch::{Batch, HEAD, Outgoing, STRIDE, Sink, is_passing};
+use super::batch::{Batch, HEAD, Outgoing, STRIDE, is_passing};
 use super::carrier::Carrier;
 use super::gate::Gate;
+use super::sink::Sink;
 use super::tally::DropCause;
 use crate::relay::Way;
 use crate::wire::UdpHeader;
@@ -48,8 +49,8 @@ impl<G: Gate> Carrier<G> {
         if let Some(protection) = &mut self.protection {
             seal(protection, batch, &mut self.to_client).map_err(DownFault::Seal)?;
         }
-        let sink = Sink { socket: &self.client, way: Way::Down, tally: &self.terms.tally };
-        sink.send(batch, &self.to_client);
+        let (socket, tally, cuts_runs) = (&self.client, &*self.terms.tally, &mut self.cuts_runs);
+        Sink { socket, way: Way::Down, tally, cuts_runs }.send(batch, &self.to_client);
         self.to_client.clear();
         Poll::Ready(Ok(octets))
     }

@@ -17,6 +17,7 @@ mod down;
 mod fragments;
 mod gate;
 mod lock;
+mod sink;
 mod tally;
 mod up;
 mod waiting;
@@ -80,6 +81,10 @@ pub struct AssociationTerms {
 }
 
 /// The most datagrams that one system call receives or sends.
+///
+/// Chosen by `cargo bench -p socks-core --bench udp`, 2 busy cores, kernel 6.18, CPU-ns per datagram of 64 and of
+/// 1200 octets with a window of 32: one by one 5100 and 5400, 4 at a time 2400 and 3100, up to 32 at a time
+/// 2500 and 2700; 4600 and 5100 if the kernel is not asked to cut runs of equal datagrams (`UDP_SEGMENT`).
 pub const MOST_BATCHED: usize = 32;
 
 impl AssociationTerms {

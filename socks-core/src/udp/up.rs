@@ -8,10 +8,11 @@ use std::task::{Context, Poll, ready};
 use tokio::net::UdpSocket;
 use tokio::time::Instant;
 
-use super::batch::{Batch, HEAD, Outgoing, Received, STRIDE, Sink, cause_of, is_passing, send_one};
+use super::batch::{Batch, HEAD, Outgoing, Received, STRIDE, is_passing};
 use super::carrier::Carrier;
 use super::fragments::Fragment;
 use super::gate::{Gate, Verdict};
+use super::sink::{Sink, cause_of, send_one};
 use super::tally::DropCause;
 use crate::relay::Way;
 use crate::wire::{Host, Target, UdpHeader};
@@ -134,7 +135,10 @@ impl<G: Gate> Carrier<G> {
         let tally = &self.terms.tally;
         for (socket, outgoing) in [(&self.outer.v4, &mut self.to_v4), (&self.outer.v6, &mut self.to_v6)] {
             match socket {
-                Some(socket) => Sink { socket, way: Way::Up, tally }.send(batch, outgoing),
+                Some(socket) => {
+                    Sink { socket, way: Way::Up, tally, cuts_runs: &mut self.cuts_runs }
+                        .send(batch, outgoing);
+                }
                 None => tally.drop_many(DropCause::Unreachable, outgoing.len()),
             }
             outgoing.clear();
