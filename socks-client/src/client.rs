@@ -1,14 +1,15 @@
 //! A gateway and how to log in there, and the connections made with that.
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use socks_core::ClientIo;
-use socks_core::wire::{Method, Target};
+use socks_core::wire::{Command, Method, Request, Target};
+use socks_core::{ClientIo, ClientStream};
 use tracing::debug;
 
 use crate::request::{self, LoggedIn};
-use crate::{ClientAuth, ConnectError, Connection, dial};
+use crate::{Association, ClientAuth, ConnectError, Connection, Fault, Listening, Step, dial};
 
 /// Opens connections through one gateway. Cheap to clone; all clones share one set of settings.
 #[derive(Debug, Clone)]
@@ -43,15 +44,69 @@ impl Client {
     /// # Errors
     /// [`ConnectError`] names the step that failed and why.
     pub async fn connect(&self, target: Target) -> Result<Connection, ConnectError> {
-        let Settings { gateway, methods, timeouts } = &*self.settings;
-        let socket = dial::dial(gateway, timeouts.connect).await?;
-        let logged_in = request::log_in(ClientIo::new(socket), methods, gateway, timeouts.handshake).await?;
-        let LoggedIn { mut stream, method } = logged_in;
-        let bound = request::connect(&mut stream, target, timeouts.request).await?;
+        let LoggedIn { mut stream, method } = self.log_in().await?;
+        let request = Request { command: Command::Connect, target };
+        let bound = request::ask(&mut stream, request, self.settings.timeouts.request).await?;
         let connection = Connection::new(stream, bound, method);
+        let gateway = self.gateway();
         debug!(%gateway, %method, level = %connection.level(), bound = %connection.bound(), "connected");
         Ok(connection)
     }
+
+    /// Lets the gateway listen for one connection from `peer` (RFC 1928 section 4, BIND).
+    ///
+    /// The peer is the host that will connect, as far as it is known; all zero is anybody, where the gateway's
+    /// ruleset goes along with that. Its port is mostly meaningless.
+    ///
+    /// # Errors
+    /// [`ConnectError`] names the step that failed and why.
+    pub async fn bind(&self, peer: Target) -> Result<Listening, ConnectError> {
+        let LoggedIn { mut stream, method } = self.log_in().await?;
+        let gateway = peer_ip(&stream)?;
+        let timeouts = self.settings.timeouts;
+        let request = Request { command: Command::Bind, target: peer };
+        let bound = request::ask(&mut stream, request, timeouts.request).await?;
+        let address = request::reachable(bound, gateway);
+        debug!(gateway = %self.gateway(), %method, %address, "gateway listens");
+        Ok(Listening::new(stream, address, method, timeouts.arrival))
+    }
+
+    /// Lets the gateway relay datagrams (RFC 1928 section 7), protected as was agreed for its control connection.
+    ///
+    /// The gateway is told nothing of where the datagrams come from, because that changes on the way where
+    /// addresses are translated.
+    ///
+    /// # Errors
+    /// [`ConnectError`] names the step that failed and why.
+    pub async fn associate(&self) -> Result<Association, ConnectError> {
+        let LoggedIn { mut stream, method } = self.log_in().await?;
+        let gateway = peer_ip(&stream)?;
+        let nobody = match gateway {
+            IpAddr::V4(_) => SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
+            IpAddr::V6(_) => SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)),
+        };
+        let timeouts = self.settings.timeouts;
+        // RFC 1928 section 4: all zero where the client does not know what the gateway will see.
+        let request = Request { command: Command::UdpAssociate, target: nobody.into() };
+        let bound = request::ask(&mut stream, request, timeouts.request).await?;
+        let relay = request::reachable(bound, gateway);
+        let association = Association::open(stream, &relay, method, timeouts.connect).await?;
+        debug!(gateway = %self.gateway(), %method, relay = %association.relay(), "associated");
+        Ok(association)
+    }
+
+    /// Opens a stream on which the gateway has accepted who we are.
+    async fn log_in(&self) -> Result<LoggedIn, ConnectError> {
+        let Settings { gateway, methods, timeouts } = &*self.settings;
+        let socket = dial::dial(gateway, timeouts.connect).await?;
+        request::log_in(ClientIo::new(socket), methods, gateway, timeouts.handshake).await
+    }
+}
+
+/// The gateway's address on this connection.
+fn peer_ip(stream: &ClientStream) -> Result<IpAddr, ConnectError> {
+    let address = stream.socket().peer_addr().map_err(|error| Fault::Io(error).at(Step::Request))?;
+    Ok(address.ip().to_canonical())
 }
 
 /// How long each part of opening a connection may take.
@@ -63,15 +118,19 @@ pub struct Timeouts {
     pub handshake: Duration,
     /// The gateway's reply to the request: it has its own deadlines, and says more when they end than we can.
     pub request: Duration,
+    /// The peer of a BIND, from the gateway's first reply to its second. The gateway has a deadline of its own
+    /// here, too.
+    pub arrival: Duration,
 }
 
 impl Default for Timeouts {
-    /// 10, 30 and 75 seconds.
+    /// 10, 30 and 75 seconds, and 10 minutes.
     fn default() -> Self {
         Self {
             connect: Duration::from_secs(10),
             handshake: Duration::from_secs(30),
             request: Duration::from_secs(75),
+            arrival: Duration::from_secs(600),
         }
     }
 }

@@ -41,7 +41,8 @@ pub(crate) async fn dial(gateway: &Target, within: Duration) -> Result<TcpStream
     Err(last)
 }
 
-async fn resolve(gateway: &Target) -> Result<Vec<SocketAddr>, Fault> {
+/// The addresses of a host; an address is its own, without a lookup.
+pub(crate) async fn resolve(gateway: &Target) -> Result<Vec<SocketAddr>, Fault> {
     let name = match &gateway.host {
         Host::Ip(ip) => return Ok(vec![SocketAddr::new(*ip, gateway.port)]),
         Host::Name(name) => name.as_str(),

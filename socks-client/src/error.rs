@@ -49,6 +49,10 @@ pub enum Step {
     ProtectionLevel,
     /// The request and its reply (RFC 1928 sections 4 and 6).
     Request,
+    /// The arrival of a BIND's peer, and the gateway's second reply.
+    Arrival,
+    /// Opening the way to the gateway's relay of datagrams.
+    Relay,
 }
 
 impl fmt::Display for Step {
@@ -60,6 +64,8 @@ impl fmt::Display for Step {
             Self::Authentication => "authentication",
             Self::ProtectionLevel => "protection level",
             Self::Request => "request",
+            Self::Arrival => "waiting for the peer",
+            Self::Relay => "reaching the datagram relay",
         })
     }
 }

@@ -1,10 +1,11 @@
 //! From an open socket to a granted request: method choice, authentication, request, reply.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use socks_core::wire::{Command, Encode, Greeting, Method, MethodChoice, Request, Target};
+use socks_core::wire::{Encode, Greeting, Host, Method, MethodChoice, Request, Target};
 use socks_core::{ClientIo, ClientStream};
 use tokio::io::AsyncWriteExt;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -63,20 +64,38 @@ async fn choose<'a>(
     method.map(AsRef::as_ref).ok_or(Fault::MethodNotOffered(chosen))
 }
 
-/// Asks for `target` and reads the reply; gives the gateway's own end of the connection.
-pub(crate) async fn connect(
+/// Asks for a command and reads the reply; gives the gateway's own end as it names it.
+pub(crate) async fn ask(
     stream: &mut ClientStream,
-    target: Target,
+    request: Request,
     within: Duration,
 ) -> Result<Target, ConnectError> {
-    let request = Request { command: Command::Connect, target };
     let asking = async {
         stream.send(&request).await?;
-        match stream.receive::<Outcome>().await? {
-            Outcome::Granted(bound) => Ok(bound),
-            Outcome::Refused(code) => Err(Fault::Refused(code)),
-        }
+        granted(stream).await
     };
     let asked = timeout(within, asking).await.map_err(|_| Fault::TimedOut(within).at(Step::Request))?;
     asked.map_err(|fault: Fault| fault.at(Step::Request))
+}
+
+/// Reads the second reply to a BIND: who has connected (RFC 1928 section 4).
+pub(crate) async fn arrival(stream: &mut ClientStream, within: Duration) -> Result<Target, ConnectError> {
+    let late = |_| Fault::TimedOut(within).at(Step::Arrival);
+    let arrived = timeout(within, granted(stream)).await.map_err(late)?;
+    arrived.map_err(|fault| fault.at(Step::Arrival))
+}
+
+async fn granted(stream: &mut ClientStream) -> Result<Target, Fault> {
+    match stream.receive::<Outcome>().await? {
+        Outcome::Granted(bound) => Ok(bound),
+        Outcome::Refused(code) => Err(Fault::Refused(code)),
+    }
+}
+
+/// The address of a reply as others can use it: all zero stands for the gateway's own.
+pub(crate) fn reachable(mut bound: Target, gateway: IpAddr) -> Target {
+    if matches!(bound.host, Host::Ip(ip) if ip.to_canonical().is_unspecified()) {
+        bound.host = Host::Ip(gateway.to_canonical());
+    }
+    bound
 }

@@ -7,7 +7,7 @@ pub use gateway::{FakeGateway, Line};
 pub use toy::{ToyAuth, toy_frame, toy_protection};
 
 use bytes::BytesMut;
-use socks_core::wire::{Command, Encode, Reply, Request, Target};
+use socks_core::wire::{Command, Encode, Reply, Request, Target, UdpHeader};
 
 /// The greeting that offers these methods.
 pub fn greeting(methods: &[u8]) -> Vec<u8> {
@@ -17,7 +17,17 @@ pub fn greeting(methods: &[u8]) -> Vec<u8> {
 
 /// The request for a connection to a target.
 pub fn request(target: &Target) -> Vec<u8> {
-    encoded(&Request { command: Command::Connect, target: target.clone() })
+    request_of(Command::Connect, target)
+}
+
+/// The request of any command.
+pub fn request_of(command: Command, target: &Target) -> Vec<u8> {
+    encoded(&Request { command, target: target.clone() })
+}
+
+/// A datagram between client and relay, with its header (RFC 1928 section 7).
+pub fn datagram(target: &Target, octets: &[u8]) -> Vec<u8> {
+    [encoded(&UdpHeader { fragment: 0, target: target.clone() }), octets.to_vec()].concat()
 }
 
 /// The reply that grants a request.

@@ -15,7 +15,7 @@ fn target() -> Target {
 /// Time for gateways that stay silent on purpose.
 fn short() -> Timeouts {
     let short = Duration::from_millis(200);
-    Timeouts { connect: Duration::from_secs(10), handshake: short, request: short }
+    Timeouts { connect: Duration::from_secs(10), handshake: short, request: short, arrival: short }
 }
 
 fn open(gateway: &FakeGateway) -> ClientBuilder {

@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use socks_core::wire::Target;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 
 /// One line of a script.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,13 +52,29 @@ impl FakeGateway {
         let address = listener.local_addr()?;
         let playing = tokio::spawn(async move {
             for (connection, script) in scripts.into_iter().enumerate() {
-                let (mut socket, _) = listener.accept().await.map_err(|error| error.to_string())?;
-                for (position, line) in script.iter().enumerate() {
-                    let played = play(&mut socket, line).await;
-                    played.map_err(|why| {
-                        format!("connection {connection}, line {position} {line:02x?}: {why}")
-                    })?;
-                }
+                let (socket, _) = listener.accept().await.map_err(|error| error.to_string())?;
+                perform(socket, connection, script).await?;
+            }
+            Ok(())
+        });
+        Ok(Self { address, playing })
+    }
+
+    /// A gateway for as many connections as there are scripts, all of which may be open at the same time.
+    ///
+    /// # Errors
+    /// When loopback has no free port.
+    pub async fn play_at_once(scripts: Vec<Vec<Line>>) -> io::Result<Self> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let address = listener.local_addr()?;
+        let playing = tokio::spawn(async move {
+            let mut open = JoinSet::new();
+            for (connection, script) in scripts.into_iter().enumerate() {
+                let (socket, _) = listener.accept().await.map_err(|error| error.to_string())?;
+                open.spawn(perform(socket, connection, script));
+            }
+            while let Some(played) = open.join_next().await {
+                played.map_err(|error| error.to_string())??;
             }
             Ok(())
         });
@@ -82,6 +98,14 @@ impl FakeGateway {
     pub async fn finish(self) -> Result<(), String> {
         self.playing.await.map_err(|error| error.to_string())?
     }
+}
+
+async fn perform(mut socket: TcpStream, connection: usize, script: Vec<Line>) -> Result<(), String> {
+    for (position, line) in script.iter().enumerate() {
+        let played = play(&mut socket, line).await;
+        played.map_err(|why| format!("connection {connection}, line {position} {line:02x?}: {why}"))?;
+    }
+    Ok(())
 }
 
 async fn play(socket: &mut TcpStream, line: &Line) -> Result<(), String> {

@@ -120,6 +120,7 @@ impl Arguments {
             connect: self.connect_timeout,
             handshake: self.handshake_timeout,
             request: self.request_timeout,
+            ..Timeouts::default()
         }
     }
 
