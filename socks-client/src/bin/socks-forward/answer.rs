@@ -7,6 +7,7 @@ use socks_client::{ConnectError, ReplyCode, Target};
 use socks_core::wire::{DecodeError, Encode, Reply};
 
 use crate::http;
+use crate::names::Forgotten;
 
 /// How a local program asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,6 +22,14 @@ impl Via {
         match self {
             Self::Socks5 => octets(&Reply { code: ReplyCode::SUCCEEDED, bound: bound.clone() }),
             Self::HttpConnect => http::GRANTED.to_vec(),
+        }
+    }
+
+    /// The answer to a request for a fake address that stands for no name.
+    pub(crate) fn forgotten(self, why: &Forgotten) -> Vec<u8> {
+        match self {
+            Self::Socks5 => refusal(ReplyCode::HOST_UNREACHABLE),
+            Self::HttpConnect => http::answer("502 Bad Gateway", "", &format!("socks-forward: {why}")),
         }
     }
 

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
+use ipnet::IpNet;
 use socks_client::{Level, ServiceName, Target, Timeouts};
 use socks_core::wire::Host;
 
@@ -26,6 +27,14 @@ pub(crate) struct Arguments {
     /// Let --listen name an address that other machines reach: whoever does goes out in your name
     #[arg(long)]
     pub(crate) allow_remote: bool,
+
+    /// Answer DNS questions there with fake addresses, which stand for the names in requests to --listen
+    #[arg(long, value_name = "ADDRESS:PORT", conflicts_with = "stdio")]
+    pub(crate) dns: Option<SocketAddr>,
+
+    /// The network of the fake addresses, which must lead nowhere else; twice for both families
+    #[arg(long, value_name = "NETWORK", requires = "dns", default_value = "198.18.0.0/15")]
+    pub(crate) fake_addresses: Vec<IpNet>,
 
     /// Carry one connection over standard input and output, for ssh's ProxyCommand
     #[arg(long, value_name = "HOST:PORT", conflicts_with_all = ["listen", "allow_remote"])]
@@ -76,6 +85,10 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "TIME", value_parser = time, default_value = "75s")]
     pub(crate) request_timeout: Duration,
 
+    /// How long a BIND may wait for its peer; the gateway has its own bound
+    #[arg(long, value_name = "TIME", value_parser = time, default_value = "10m")]
+    pub(crate) arrival_timeout: Duration,
+
     /// End connections over which nothing has moved for so long [default: never]
     #[arg(long, value_name = "TIME", value_parser = time)]
     pub(crate) idle_timeout: Option<Duration>,
@@ -120,7 +133,7 @@ impl Arguments {
             connect: self.connect_timeout,
             handshake: self.handshake_timeout,
             request: self.request_timeout,
-            ..Timeouts::default()
+            arrival: self.arrival_timeout,
         }
     }
 
@@ -202,6 +215,17 @@ mod tests {
     }
 
     #[test]
+    fn fake_addresses_are_those_for_benchmarks_unless_said_otherwise() {
+        let networks = |words: &str| {
+            let arguments = parse(&format!("-g gw --dns 127.0.0.1:53 {words}")).unwrap();
+            arguments.fake_addresses.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(networks(""), ["198.18.0.0/15"]);
+        let both = networks("--fake-addresses 10.9.0.0/16 --fake-addresses fd00::/64");
+        assert_eq!(both, ["10.9.0.0/16", "fd00::/64"]);
+    }
+
+    #[test]
     fn what_contradicts_itself_is_refused() {
         for words in [
             "",
@@ -213,6 +237,9 @@ mod tests {
             "-g gw --drain 5",
             "-g gw --drain -5s",
             "-g gw --idle-timeout 0s",
+            "-g gw --fake-addresses 10.0.0.0/8",
+            "-g gw --dns 127.0.0.1:53 --fake-addresses 10.0.0.0",
+            "-g gw --dns 127.0.0.1:53 --stdio web:80",
         ] {
             assert!(parse(words).is_err(), "{words}");
         }

@@ -3,7 +3,7 @@
 use std::io;
 
 use bytes::{Buf, BufMut};
-use socks_client::{ReplyCode, Target};
+use socks_client::Target;
 use socks_core::wire::{Command, Greeting, Method, Request, VERSION};
 use socks_core::{ClientIo, ReceiveError};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -19,6 +19,7 @@ const SOCKS4_REFUSED: [u8; 8] = [0x00, 0x5B, 0, 0, 0, 0, 0, 0];
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Asked {
     pub(crate) via: Via,
+    pub(crate) command: Command,
     pub(crate) target: Target,
 }
 
@@ -69,13 +70,7 @@ async fn socks(io: &mut ClientIo) -> Result<Asked, Declined> {
         }
         _ => Declined::new(error.to_string(), []),
     })?;
-    match request.command {
-        Command::Connect => Ok(Asked { via: Via::Socks5, target: request.target }),
-        other => {
-            let answer = refusal(ReplyCode::COMMAND_NOT_SUPPORTED);
-            Err(Declined::new(format!("command `{other}` is not carried"), answer))
-        }
-    }
+    Ok(Asked { via: Via::Socks5, command: request.command, target: request.target })
 }
 
 async fn connect(io: &mut ClientIo) -> Result<Asked, Declined> {
@@ -84,11 +79,21 @@ async fn connect(io: &mut ClientIo) -> Result<Asked, Declined> {
         match head.map_err(|mistake| Declined::new(mistake.to_string(), mistake.answer()))? {
             Some((target, len)) => {
                 io.received.advance(len);
-                return Ok(Asked { via: Via::HttpConnect, target });
+                return Ok(Asked { via: Via::HttpConnect, command: Command::Connect, target });
             }
             None => fill(io).await?,
         }
     }
+}
+
+/// Waits until the program has gone, and keeps what it says before; beyond a bound nothing more is read.
+pub(crate) async fn gone(io: &mut ClientIo) {
+    while io.received.len() < MAX_HEAD {
+        if fill(io).await.is_err() {
+            return;
+        }
+    }
+    std::future::pending::<()>().await;
 }
 
 /// Reads once, and keeps no more than the longest head.

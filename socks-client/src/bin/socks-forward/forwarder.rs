@@ -5,15 +5,17 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use socks_client::{Client, Connection};
+use socks_client::{Client, Connection, Target};
 use socks_core::ClientIo;
 use socks_core::relay::{self, RelayEnd, Relayer, Terms};
+use socks_core::wire::Command;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tracing::{debug, info};
 
 use crate::entrance::{self, Asked, Declined};
+use crate::names::{Forgotten, Meant, Names};
 
 /// How long a program may take to say what it wants.
 const ASKING: Duration = Duration::from_secs(10);
@@ -26,16 +28,23 @@ const FAREWELL_OCTETS: u64 = 64 * 1024;
 /// What all connections share.
 #[derive(Debug)]
 pub(crate) struct Forwarder {
-    client: Client,
+    pub(crate) client: Client,
+    pub(crate) names: Option<Arc<Names>>,
+    pub(crate) idle_timeout: Duration,
     relayer: Relayer,
-    idle_timeout: Duration,
 }
 
 impl Forwarder {
     /// Without an idle timeout connections may rest for ever: the gateway has its own.
     pub(crate) fn new(client: Client, idle_timeout: Option<Duration>) -> Self {
         let idle_timeout = idle_timeout.unwrap_or(Duration::MAX);
-        Self { client, relayer: Relayer::default(), idle_timeout }
+        Self { client, names: None, idle_timeout, relayer: Relayer::default() }
+    }
+
+    /// Takes fake addresses in requests for the names that they stand for.
+    pub(crate) fn with_names(mut self, names: Arc<Names>) -> Self {
+        self.names = Some(names);
+        self
     }
 
     /// Serves one program to its end, and leaves one line in the log.
@@ -44,7 +53,10 @@ impl Forwarder {
         let mut io = ClientIo::new(socket);
         let late = || Declined { why: "program does not say what it wants".into(), answer: Vec::new() };
         match timeout(ASKING, entrance::read(&mut io)).await.unwrap_or_else(|_| Err(late())) {
-            Ok(asked) => self.carry(io, asked, arrival).await,
+            Ok(Asked { command: Command::UdpAssociate, target, .. }) => {
+                self.associate(io, &target, arrival).await;
+            }
+            Ok(asked) => self.carry_meant(io, asked, arrival).await,
             Err(Declined { why, answer }) => {
                 info!(%program, end = why, "refused");
                 say_last(io.socket, &answer).await;
@@ -52,7 +64,27 @@ impl Forwarder {
         }
     }
 
-    async fn carry(&self, mut io: ClientIo, Asked { via, target }: Asked, arrival: Arrival) {
+    async fn carry_meant(&self, io: ClientIo, asked: Asked, arrival: Arrival) {
+        let Asked { via, command, target } = asked;
+        match (self.meant(target), command) {
+            (Ok(meant), Command::Bind) => self.bind(io, meant, arrival).await,
+            (Ok(Meant { target, .. }), _) => self.carry(io, Asked { via, command, target }, arrival).await,
+            (Err(forgotten), _) => {
+                info!(program = %arrival.program, end = %forgotten, "refused");
+                say_last(io.socket, &via.forgotten(&forgotten)).await;
+            }
+        }
+    }
+
+    /// What a program means by a target.
+    pub(crate) fn meant(&self, target: Target) -> Result<Meant, Forgotten> {
+        match &self.names {
+            Some(names) => names.meant(target),
+            None => Ok(Meant::plainly(target)),
+        }
+    }
+
+    async fn carry(&self, io: ClientIo, Asked { via, target, .. }: Asked, arrival: Arrival) {
         let program = arrival.program;
         let connection = match self.client.connect(target.clone()).await {
             Ok(connection) => connection,
@@ -64,13 +96,17 @@ impl Forwarder {
         let level = connection.level();
         debug!(%program, %via, %target, %level, bound = %connection.bound(), "connected");
         let answer = via.granted(connection.bound());
-        let relayed = match timeout(WRITING, begin(&mut io, connection, &answer)).await {
+        let Relayed { up, down, end } = self.join(io, connection, &answer).await;
+        info!(%program, %via, %target, %level, up, down, end, seconds = arrival.seconds(), "closed");
+    }
+
+    /// Gives the program its answer, and carries octets until both sides have ended.
+    pub(crate) async fn join(&self, mut io: ClientIo, connection: Connection, answer: &[u8]) -> Relayed {
+        match timeout(WRITING, begin(&mut io, connection, answer)).await {
             Ok(Ok(connection)) => self.relay(io.socket, connection).await,
             Ok(Err(error)) => Relayed::never(error.to_string()),
             Err(_) => Relayed::never("nobody takes the first octets".into()),
-        };
-        let Relayed { up, down, end } = relayed;
-        info!(%program, %via, %target, %level, up, down, end, seconds = arrival.seconds(), "closed");
+        }
     }
 
     /// Carries octets until both sides have ended.
@@ -94,8 +130,13 @@ async fn begin(io: &mut ClientIo, mut connection: Connection, answer: &[u8]) -> 
     Ok(connection)
 }
 
+/// Says something to a program that must take it in time.
+pub(crate) async fn say(socket: &mut TcpStream, answer: &[u8]) -> std::io::Result<()> {
+    timeout(WRITING, socket.write_all(answer)).await.map_err(|_| std::io::ErrorKind::TimedOut)?
+}
+
 /// Says the last words to a program, so that it hears them before the end: a reset would take them away.
-async fn say_last(mut socket: TcpStream, answer: &[u8]) {
+pub(crate) async fn say_last(mut socket: TcpStream, answer: &[u8]) {
     let saying = async {
         socket.write_all(answer).await?;
         socket.shutdown().await?;
@@ -108,25 +149,25 @@ async fn say_last(mut socket: TcpStream, answer: &[u8]) {
 
 /// Who came, and when.
 #[derive(Debug, Clone, Copy)]
-struct Arrival {
-    program: SocketAddr,
+pub(crate) struct Arrival {
+    pub(crate) program: SocketAddr,
     at: Instant,
 }
 
 impl Arrival {
     /// Seconds since then, to the millisecond.
-    fn seconds(self) -> f64 {
+    pub(crate) fn seconds(self) -> f64 {
         (self.at.elapsed().as_secs_f64() * 1000.0).round() / 1000.0
     }
 }
 
 /// What a relay has done.
-struct Relayed {
+pub(crate) struct Relayed {
     /// Octets from the program to the target.
-    up: u64,
+    pub(crate) up: u64,
     /// Octets from the target to the program.
-    down: u64,
-    end: String,
+    pub(crate) down: u64,
+    pub(crate) end: String,
 }
 
 impl Relayed {
@@ -154,4 +195,4 @@ impl fmt::Display for End {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -1,14 +1,18 @@
 //! `socks-forward`: carries any program's connections through a gateway, with Kerberos and encryption.
 //!
 //! Programs speak SOCKS 5 without authentication, or HTTP CONNECT, to a port of this machine's; or one
-//! connection is carried over standard input and output, for ssh's `ProxyCommand`.
+//! connection is carried over standard input and output, for ssh's `ProxyCommand`. Programs that look names up
+//! before they ask can be given fake addresses for them.
 
 mod answer;
 mod arguments;
+mod binding;
+mod datagrams;
 mod entrance;
 mod forwarder;
 mod http;
 mod login;
+mod names;
 mod secret;
 mod server;
 mod stdio;

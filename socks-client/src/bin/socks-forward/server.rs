@@ -1,6 +1,8 @@
 //! The listener and the signals: where programs come from, and when they stop coming.
 
+use std::fmt::Display;
 use std::io;
+use std::iter;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +18,7 @@ use tracing::{error, info, warn};
 
 use crate::arguments::Arguments;
 use crate::forwarder::Forwarder;
+use crate::names::{Names, Responder};
 use crate::{Exit, fail};
 
 /// Pause of a listener that has no descriptor or memory for another connection.
@@ -23,34 +26,56 @@ const EXHAUSTED_PAUSE: Duration = Duration::from_millis(50);
 
 /// Listens and serves until a signal says stop; then open connections have the drain's time to end.
 pub(crate) async fn run(arguments: &Arguments, client: Client) -> Result<Exit, Exit> {
-    let address = arguments.listen;
-    if !address.ip().is_loopback() && !arguments.allow_remote {
-        let text =
-            format_args!("`{address}` can be reached by other machines: --allow-remote if you mean it");
-        return Err(fail(Exit::Usage, text));
+    for address in iter::once(arguments.listen).chain(arguments.dns) {
+        if !address.ip().is_loopback() && !arguments.allow_remote {
+            let text =
+                format_args!("`{address}` can be reached by other machines: --allow-remote if you mean it");
+            return Err(fail(Exit::Usage, text));
+        }
     }
     raise_descriptors();
+    let address = arguments.listen;
     let cannot = |error| fail(Exit::Unavailable, format_args!("cannot listen on `{address}`: {error}"));
     let listener = TcpListener::bind(address).await.map_err(cannot)?;
     let local = listener.local_addr().map_err(cannot)?;
+    let names = match arguments.dns {
+        Some(address) => Some(answer_names(address, arguments).await?),
+        None => None,
+    };
     let stop = Stop::new().map_err(|error| fail(Exit::System, format_args!("signals: {error}")))?;
     let gateway = client.gateway().clone();
+    let forwarder = Forwarder::new(client, arguments.idle_timeout);
     let server = Server {
-        forwarder: Arc::new(Forwarder::new(client, arguments.idle_timeout)),
+        forwarder: Arc::new(match names {
+            Some(names) => forwarder.with_names(names),
+            None => forwarder,
+        }),
         sessions: JoinSet::new(),
         most: arguments.max_connections,
     };
     info!(address = %local, %gateway, "listening");
-    announce(local);
+    announce(format_args!("listening on {local}"));
     server.serve(listener, stop, arguments.drain).await;
     Ok(Exit::Done)
 }
 
 /// Tells scripts where it listens; a closed pipe is nobody's mistake.
-fn announce(address: SocketAddr) {
+fn announce(what: impl Display) {
     use std::io::Write;
     let mut out = io::stdout();
-    let _ = writeln!(out, "listening on {address}").and_then(|()| out.flush());
+    let _ = writeln!(out, "{what}").and_then(|()| out.flush());
+}
+
+/// Begins to answer questions for names, until the program ends.
+async fn answer_names(address: SocketAddr, arguments: &Arguments) -> Result<Arc<Names>, Exit> {
+    let names = Names::new(&arguments.fake_addresses);
+    let names = names.map_err(|why| fail(Exit::Usage, format_args!("--fake-addresses: {why}")))?;
+    let names = Arc::new(names);
+    let cannot = |error| fail(Exit::Unavailable, format_args!("cannot answer on `{address}`: {error}"));
+    let responder = Responder::bind(address, Arc::clone(&names)).await.map_err(cannot)?;
+    announce(format_args!("answering names on {}", responder.address().map_err(cannot)?));
+    tokio::spawn(responder.run());
+    Ok(names)
 }
 
 /// SIGTERM and SIGINT.

@@ -27,14 +27,27 @@ fn opening(request: Vec<u8>) -> Vec<Line> {
 }
 
 /// A program that is being served.
-struct Program {
-    socket: TcpStream,
-    served: JoinHandle<()>,
+pub(crate) struct Program {
+    pub(crate) socket: TcpStream,
+    pub(crate) served: JoinHandle<()>,
 }
 
 impl Program {
     async fn of(client: Client) -> Self {
-        let forwarder = Forwarder::new(client, None);
+        Self::served_by(Forwarder::new(client, None)).await
+    }
+
+    /// A program of a forwarder that answers names with fake addresses, beginning with those.
+    pub(crate) async fn with_names(gateway: &FakeGateway, known: &[&str]) -> Self {
+        let names = Names::new(&["198.18.0.0/15".parse().unwrap()]).unwrap();
+        for name in known {
+            names.assign(&name.parse().unwrap()).unwrap();
+        }
+        let client = Client::builder(gateway.target()).method(NoAuthentication).build().unwrap();
+        Self::served_by(Forwarder::new(client, None).with_names(Arc::new(names))).await
+    }
+
+    async fn served_by(forwarder: Forwarder) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let connecting = TcpStream::connect(listener.local_addr().unwrap());
         let (socket, accepted) = tokio::join!(connecting, listener.accept());
@@ -43,7 +56,7 @@ impl Program {
         Self { socket: socket.unwrap(), served }
     }
 
-    async fn at(gateway: &FakeGateway) -> Self {
+    pub(crate) async fn at(gateway: &FakeGateway) -> Self {
         let short = Duration::from_millis(300);
         let timeouts = Timeouts { request: short, ..Timeouts::default() };
         let client = Client::builder(gateway.target()).method(NoAuthentication).timeouts(timeouts);
@@ -56,24 +69,24 @@ impl Program {
         Self::of(Client::builder(nowhere).method(NoAuthentication).build().unwrap()).await
     }
 
-    async fn says(&mut self, octets: &[u8]) {
+    pub(crate) async fn says(&mut self, octets: &[u8]) {
         self.socket.write_all(octets).await.unwrap();
     }
 
-    async fn hears(&mut self, octets: &[u8]) {
+    pub(crate) async fn hears(&mut self, octets: &[u8]) {
         let mut heard = vec![0; octets.len()];
         self.socket.read_exact(&mut heard).await.unwrap();
         assert_eq!(heard.escape_ascii().to_string(), octets.escape_ascii().to_string());
     }
 
     /// Everything up to the end, as text.
-    async fn hears_all(&mut self) -> String {
+    pub(crate) async fn hears_all(&mut self) -> String {
         let mut all = Vec::new();
         self.socket.read_to_end(&mut all).await.unwrap();
         all.escape_ascii().to_string()
     }
 
-    async fn ends(mut self) {
+    pub(crate) async fn ends(mut self) {
         self.socket.shutdown().await.unwrap();
         assert_eq!(self.hears_all().await, "");
         self.served.await.unwrap();
@@ -203,10 +216,9 @@ async fn http_programs_hear_why_in_a_text() {
 
 #[tokio::test]
 async fn programs_that_ask_for_something_else_are_refused_in_their_language() {
-    let table: [(&[u8], &str); 8] = [
+    let table: [(&[u8], &str); 7] = [
         (b"\x04\x01\0P\x7f\0\0\x01me\0", r"\x00[\x00\x00\x00\x00\x00\x00"),
         (b"\x05\x01\x02", r"\x05\xff"),
-        (b"\x05\x01\0\x05\x02\0\x01\x7f\0\0\x01\0P", r"\x05\x00\x05\x07\x00\x01\x00\x00\x00\x00\x00\x00"),
         (b"\x05\x01\0\x05\x09\0\x01\x7f\0\0\x01\0P", r"\x05\x00\x05\x07\x00\x01\x00\x00\x00\x00\x00\x00"),
         (b"\x05\x01\0\x05\x01\0\x09", r"\x05\x00\x05\x08\x00\x01\x00\x00\x00\x00\x00\x00"),
         (b"\x05\x01\0\x05\x01\0\x03\x01-\0P", r"\x05\x00\x05\x01\x00\x01\x00\x00\x00\x00\x00\x00"),
@@ -248,4 +260,27 @@ async fn a_reset_of_the_gateway_is_one_for_the_program() {
 async fn a_program_that_says_nothing_is_given_up() {
     let program = Program::alone().await;
     program.served.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_fake_address_is_a_name_to_the_gateway() {
+    let gateway = granting(vec![Echoes]).await;
+    let mut program = Program::with_names(&gateway, &["other.example", "web.example"]).await;
+    program.says(&[&[5, 1, 0][..], &request(&"198.18.0.2:443".parse().unwrap()), b"hello"].concat()).await;
+    program.hears(&[&[5, 0][..], &granted("192.0.2.7:99"), b"hello"].concat()).await;
+    program.ends().await;
+    gateway.finish().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_fake_address_without_a_name_never_goes_to_the_gateway() {
+    let gateway = FakeGateway::play_all(vec![]).await.unwrap();
+    let mut program = Program::with_names(&gateway, &["web.example"]).await;
+    program.says(&[&[5, 1, 0][..], &request(&"198.18.0.2:443".parse().unwrap())].concat()).await;
+    program.hears(&[&[5, 0][..], &refused(4)].concat()).await;
+    program.ends().await;
+    let mut program = Program::with_names(&gateway, &["web.example"]).await;
+    program.says(b"CONNECT 198.18.0.2:443 HTTP/1.1\r\n\r\n").await;
+    let heard = program.hears_all().await;
+    assert!(heard.contains("`198.18.0.2` is a fake address without a name"), "{heard}");
 }
