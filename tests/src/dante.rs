@@ -7,8 +7,10 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::Folder;
+use krb_testenv::Realm;
+
 use crate::rivals::{Rival, free_address, own_name};
+use crate::{Folder, site};
 
 /// The folder of Dante's in the user's cache.
 const CACHED: &str = "socksd/dante-1.4.2-gssapi";
@@ -102,6 +104,52 @@ impl Sockd {
              client pass {{\n  {everything}{log}\n  {gssapi}\n}}\n\
              socks pass {{\n  {everything}{log}\n  socksmethod: gssapi\n  {gssapi}\n}}\n"
         )
+    }
+}
+
+/// Dante's server in a realm of its own, and alice in it.
+#[derive(Debug)]
+pub struct DanteSite {
+    server: Rival,
+    realm: Realm,
+    folder: Folder,
+}
+
+impl DanteSite {
+    /// A server that grants these levels, of [`LEVELS`].
+    ///
+    /// # Panics
+    /// When realm or server does not come up.
+    #[track_caller]
+    pub fn start(levels: &[&str]) -> Self {
+        let (realm, folder) = (site::realm("EXAMPLE.TEST"), Folder::new());
+        let keytab = folder.file("sockd.keytab");
+        realm.keytab(&site::SERVICES, &keytab).expect("the services are there");
+        let environment = realm.server_env(&keytab);
+        let server = Sockd::new(&keytab).levels(levels).environment(environment.iter()).logging().start();
+        Self { server, realm, folder }
+    }
+
+    /// The forwarder's command with a ticket of alice's, at one of our levels.
+    ///
+    /// # Panics
+    /// When the realm gives no ticket.
+    #[track_caller]
+    pub fn forwarder(&self, level: &str) -> Command {
+        let alice = self.realm.kinit("alice").expect("the password is right");
+        let mut command = site::forwarder(self.server.address(), &alice.env());
+        command.args(["--level", level]);
+        command
+    }
+
+    /// A folder for files of the test's own; it holds the server's keytab, too.
+    pub fn folder(&self) -> &Folder {
+        &self.folder
+    }
+
+    /// What the server says of itself, for a test that fails.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.server.folder().file("sockd.log")).unwrap_or_default()
     }
 }
 

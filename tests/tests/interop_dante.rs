@@ -3,13 +3,12 @@
 use std::process::Command;
 use std::time::Duration;
 
-use krb_testenv::{Environment, Realm};
+use krb_testenv::Environment;
 use tests::command::{run, run_with_input, tool};
-use tests::dante::{Sockd, Socksify};
+use tests::dante::{DanteSite, Socksify};
 use tests::forwarder::Forwarder;
 use tests::pattern::{Digest, Pattern};
-use tests::rivals::Rival;
-use tests::site::{self, Site};
+use tests::site::Site;
 use tests::{DEADLINE, Folder, targets};
 
 const MIB: u64 = 1 << 20;
@@ -74,37 +73,6 @@ fn dantes_client_carries_large_transfers_both_ways_at_each_level_that_protects()
     }
 }
 
-/// Dante's server in a realm of its own, and alice in it.
-struct DanteSite {
-    server: Rival,
-    realm: Realm,
-    folder: Folder,
-}
-
-impl DanteSite {
-    fn start(levels: &[&str]) -> Self {
-        let (realm, folder) = (site::realm("EXAMPLE.TEST"), Folder::new());
-        let keytab = folder.file("sockd.keytab");
-        realm.keytab(&site::SERVICES, &keytab).expect("the services are there");
-        let environment = realm.server_env(&keytab);
-        let server = Sockd::new(&keytab).levels(levels).environment(environment.iter()).logging().start();
-        Self { server, realm, folder }
-    }
-
-    /// The forwarder's command with a ticket of alice's, at one of our levels.
-    fn forwarder(&self, level: &str) -> Command {
-        let alice = self.realm.kinit("alice").expect("the password is right");
-        let mut command = site::forwarder(self.server.address(), &alice.env());
-        command.args(["--level", level]);
-        command
-    }
-
-    /// What the server says of itself, for a test that fails.
-    fn log(&self) -> String {
-        std::fs::read_to_string(self.server.folder().file("sockd.log")).unwrap_or_default()
-    }
-}
-
 #[test]
 fn our_client_carries_large_transfers_both_ways_through_dantes_server_at_each_of_its_levels() {
     let (web, len) = (targets::http(), 24 * MIB);
@@ -112,7 +80,7 @@ fn our_client_carries_large_transfers_both_ways_through_dantes_server_at_each_of
         [("none", "clear"), ("integrity", "integrity"), ("confidentiality", "confidentiality")]
     {
         let dante = DanteSite::start(&[theirs]);
-        let upload = Upload::of(&dante.folder, len);
+        let upload = Upload::of(dante.folder(), len);
         let forwarder = Forwarder::start_as(dante.forwarder(ours));
         let curl = |rest: &[&std::ffi::OsStr]| {
             let mut command = Command::new(tool("curl"));
