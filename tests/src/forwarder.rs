@@ -1,19 +1,20 @@
 //! The local forwarder as a child process.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
 use rustix::process::Signal;
 
 use crate::lines::Lines;
-use crate::{DEADLINE, Folder, process, program};
+use crate::{DEADLINE, Folder, command, process, program};
 
 /// A running `socks-forward`; it is killed when this is dropped.
 #[derive(Debug)]
 pub struct Forwarder {
     child: Child,
     address: SocketAddr,
+    out: Lines,
     log: Lines,
 }
 
@@ -43,6 +44,17 @@ impl Forwarder {
         Self::start_as(forwarder)
     }
 
+    /// As [`start`](Self::start), and answers questions for names.
+    ///
+    /// # Panics
+    /// When it does not come up, with all that it said.
+    #[track_caller]
+    pub fn naming(gateway: SocketAddr) -> Self {
+        let mut forwarder = command(&gateway.to_string());
+        forwarder.args(["--method", "none", "--dns", "127.0.0.1:0"]);
+        Self::start_as(forwarder)
+    }
+
     /// Starts a command that [`command`] began, on a free port, and waits until it listens.
     ///
     /// # Panics
@@ -58,12 +70,29 @@ impl Forwarder {
             process::kill(child.id());
             panic!("the forwarder does not listen:\n{}", log.text());
         };
-        Self { child, address, log }
+        Self { child, address, out, log }
     }
 
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Asks it for a name's IPv4 address, which it answers with a fake one.
+    ///
+    /// # Panics
+    /// When it does not answer names, or not this one.
+    #[track_caller]
+    pub fn look_up(&self, name: &str) -> Ipv4Addr {
+        let address = |line: &str| line.strip_prefix("answering names on ")?.parse().ok();
+        let server: SocketAddr = self.out.find(DEADLINE, address).expect("the forwarder answers names");
+        let mut drill = Command::new(command::tool("drill"));
+        drill.args(["-p", &server.port().to_string(), &format!("@{}", server.ip()), name]);
+        let done = command::run(&mut drill, DEADLINE).succeeded();
+        let text = done.text();
+        let answer = text.lines().find_map(|line| line.strip_prefix(name)?.split_once("\tA\t"));
+        let (_, address) = answer.unwrap_or_else(|| panic!("no address of `{name}`: {done}"));
+        address.trim().parse().expect("an address")
     }
 
     /// The URL of the proxy for curl: `scheme` is `socks5`, `socks5h` or `http`.
