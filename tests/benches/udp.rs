@@ -88,7 +88,7 @@ fn compare(contenders: &[Contender], options: Options, bound: Option<f64>) -> bo
         let ratio = median_of(&series, ours.name) / median_of(&series, theirs.name);
         match bound {
             Some(bound) => {
-                println!("socksd takes {ratio:.2} of {}'s CPU time (bound: {bound:.2})", theirs.name)
+                println!("socksd takes {ratio:.2} of {}'s CPU time (bound: {bound:.2})", theirs.name);
             }
             None => println!("socksd takes {ratio:.2} of {}'s CPU time", theirs.name),
         }
