@@ -5,6 +5,8 @@ use std::hash::Hash;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::workers::Place;
+
 /// What counts as one source: an IPv4 address, or the /64 network that one IPv6 site has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Source(IpAddr);
@@ -68,7 +70,7 @@ impl Admission {
         }
         *of_source += 1;
         sessions.total += 1;
-        Ok(Ticket { admission: self.clone(), source, limits })
+        Ok(Ticket { admission: self.clone(), source, limits, place: None })
     }
 
     /// Sessions that are open now.
@@ -83,9 +85,16 @@ pub(crate) struct Ticket {
     admission: Admission,
     source: Source,
     limits: SessionLimits,
+    place: Option<Place>,
 }
 
 impl Ticket {
+    /// The same with the session's place on its thread.
+    pub(crate) fn at(mut self, place: Place) -> Self {
+        self.place = Some(place);
+        self
+    }
+
     /// Another place for the same session, under the limits of the first: for one with more sockets than most.
     pub(crate) fn another(&self) -> Result<Self, Full> {
         self.admission.admit(self.source, self.limits)

@@ -74,7 +74,7 @@ impl Listening {
 }
 
 /// Serves until a signal says stop. SIGHUP reloads configuration and policy.
-pub(crate) async fn run(intake: Intake, listening: Vec<Listening>, sources: &Sources) -> io::Result<()> {
+pub(crate) async fn run(intake: Intake, listening: Vec<Listening>, sources: &Arc<Sources>) -> io::Result<()> {
     let gateway = intake.gateway.clone();
     let mut reload = signal(SignalKind::hangup())?;
     let mut stop = [signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?];
@@ -93,7 +93,14 @@ pub(crate) async fn run(intake: Intake, listening: Vec<Listening>, sources: &Sou
         tokio::select! {
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
-            _ = reload.recv() => reload_files(&gateway, sources),
+            _ = reload.recv() => {
+                let (gateway, sources) = (gateway.clone(), sources.clone());
+                // Reading and compiling may take long, and this thread carries sessions.
+                let reloading = tokio::task::spawn_blocking(move || reload_files(&gateway, &sources));
+                if reloading.await.is_err() {
+                    error!("nothing was reloaded: a bug of the gateway's, see above");
+                }
+            }
             _ = flush.tick() => gateway.refusals.flush(&gateway.audit),
             _ = look.tick() => {
                 gateway.learn_own_addresses(&own);
@@ -172,7 +179,7 @@ impl Intake {
         let client = SocketAddr::new(client.ip().to_canonical(), client.port());
         let seat = self.seats.idlest();
         let placed = self.place(client).and_then(|ticket| match seat.adopt(socket) {
-            Ok(socket) => Ok((ticket, socket)),
+            Ok(socket) => Ok((ticket.at(seat.place()), socket)),
             Err(error) => Err(End::Greeting(error.into())),
         });
         let (gateway, listener) = (self.gateway.clone(), listener.clone());

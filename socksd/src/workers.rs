@@ -117,18 +117,20 @@ impl Seat {
         TcpStream::from_std(socket)
     }
 
+    /// A place on the thread, which the session is to keep for as long as it lasts.
+    pub(crate) fn place(&self) -> Place {
+        Place::taken(self.sessions.clone())
+    }
+
     /// Gives the thread a session.
     pub(crate) fn spawn(&self, session: impl Future<Output = ()> + Send + 'static) {
-        let place = Place::taken(self.sessions.clone());
-        self.handle.spawn(async move {
-            let _place = place;
-            session.await;
-        });
+        self.handle.spawn(session);
     }
 }
 
 /// A session's count on its thread, however it ends.
-struct Place(Arc<AtomicUsize>);
+#[derive(Debug)]
+pub(crate) struct Place(Arc<AtomicUsize>);
 
 impl Place {
     fn taken(sessions: Arc<AtomicUsize>) -> Self {
@@ -161,13 +163,18 @@ mod tests {
         [&seats.own].into_iter().chain(&*seats.others).map(Seat::sessions).collect()
     }
 
+    async fn stay(_place: Place) {
+        pending::<()>().await;
+    }
+
     #[test]
     fn sessions_are_spread_over_the_threads_and_dropped_when_they_stop() {
         let own = runtime().unwrap();
         let workers = Workers::start(&own, 3, PATIENCE).unwrap();
         let seats = workers.seats();
         for _ in 0..6 {
-            seats.idlest().spawn(pending());
+            let seat = seats.idlest();
+            seat.spawn(stay(seat.place()));
         }
         assert_eq!(counts(&seats), [2, 2, 2]);
         workers.stop();
@@ -183,7 +190,11 @@ mod tests {
         let seats = workers.seats();
         let seat = seats.others.last().unwrap();
         let (told, ends) = mpsc::channel();
-        seat.spawn(async { panic!("a bug") });
+        let place = seat.place();
+        seat.spawn(async move {
+            let _place = place;
+            panic!("a bug")
+        });
         seat.spawn(async move { told.send(thread::current().name().map(str::to_owned)).unwrap() });
         assert_eq!(ends.recv().unwrap().as_deref(), Some("worker-1"));
         workers.stop();

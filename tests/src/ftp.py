@@ -1,4 +1,4 @@
-"""Fetches one file and stores another by FTP: HOST PORT USER PASSWORD passive|active DOWN UP."""
+"""Fetches one file (- for none) and stores another by FTP: HOST PORT USER PASSWORD passive|active DOWN UP."""
 
 import ctypes
 import ftplib
@@ -24,8 +24,9 @@ ftp = ftplib.FTP()
 ftp.connect(host, int(port))
 ftp.login(user, password)
 ftp.set_pasv(mode == "passive")
-with open(down, "wb") as file:
-    ftp.retrbinary(f"RETR {down}", file.write)
+if down != "-":
+    with open(down, "wb") as file:
+        ftp.retrbinary(f"RETR {down}", file.write)
 with open(up, "rb") as file:
     ftp.storbinary(f"STOR {up}", file)
 ftp.quit()

@@ -103,7 +103,7 @@ fn make_run_prints_lines_that_do_what_it_says() {
     assert_eq!(traces.len(), 4, "two ports, two folders: {traces:?}");
     process::signal_group(tour.group(), Signal::INT);
     tour.expect_end();
-    assert!(traces.iter().all(|trace| !trace.is_there()), "something is left: {traces:?}");
+    expect_gone(&traces);
 }
 
 #[test]
@@ -116,14 +116,19 @@ fn what_make_run_starts_ends_together() {
         tour.expect_end();
         assert!(tour.log.text().contains("has ended: ending the others"), "{}", tour.log.text());
         // A realm that was killed is cleared up by a process that nobody waits for.
-        let until = Instant::now() + DEADLINE;
-        while traces.iter().any(Trace::is_there) {
-            assert!(Instant::now() < until, "after `{name}`: something is left: {traces:?}");
-            std::thread::yield_now();
-        }
+        expect_gone(&traces);
         ended += 1;
     }
     assert_eq!(ended, 3);
+}
+
+#[track_caller]
+fn expect_gone(traces: &[Trace]) {
+    let until = Instant::now() + DEADLINE;
+    while traces.iter().any(Trace::is_there) {
+        assert!(Instant::now() < until, "something is left: {traces:?}");
+        std::thread::yield_now();
+    }
 }
 
 /// `make run`, with all that it prints.

@@ -1,6 +1,7 @@
 //! FTP through the gateway, whose active mode is what BIND is for: clients behind Dante's against pyftpdlib.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::process::Command;
 
 use tests::command::{Finished, tool};
 use tests::dante::Socksify;
@@ -37,12 +38,28 @@ fn expect_exchange(server: &FtpServer, mode: Mode, client: impl FnOnce(&Exchange
     assert_eq!(digest(server.folder(), UP), digest(&folder, UP), "{told}");
 }
 
-/// Checks that one session carried the conversation, and two the files, by that command.
+/// Stores a file in active mode.
+///
+/// Dante's client loses protected octets that reach it together with the second reply of a BIND: it has read them
+/// for the control connection, and hands out another descriptor. A server that speaks first is not to be tried.
 #[track_caller]
-fn expect_sessions(gateway: &Gateway, command: &str, protection: &str) {
-    let sessions = gateway.sessions(3);
+fn expect_stored(server: &FtpServer, client: &mut Command) {
+    let folder = Folder::new();
+    fill(&folder, UP, LEN + 1);
+    drop(std::fs::remove_file(server.folder().file(UP)));
+    let (server_address, mode) = (server.address(), Mode::Active);
+    let exchange = Exchange { server: server_address, mode, folder: folder.path(), down: "-", up: UP };
+    let told = format!("{}\n{}", exchange.by_ftplib(client), server.log());
+    assert!(server.folder().file(UP).exists(), "{told}");
+    assert_eq!(digest(server.folder(), UP), digest(&folder, UP), "{told}");
+}
+
+/// Checks that one session carried the conversation, and others so many files, by that command.
+#[track_caller]
+fn expect_sessions(gateway: &Gateway, command: &str, protection: &str, count: usize) {
+    let sessions = gateway.sessions(1 + count);
     let files: Vec<_> = sessions.iter().filter(|record| record.up().max(record.down()) >= LEN).collect();
-    assert_eq!((sessions.len(), files.len()), (3, 2), "{sessions:#?}");
+    assert_eq!((sessions.len(), files.len()), (1 + count, count), "{sessions:#?}");
     for record in files {
         record.expect(&[("command", command), ("protection", protection), ("verdict", "permit")]);
         assert_eq!(record.0.get("peer").is_some(), command == "bind", "{record}");
@@ -63,7 +80,7 @@ fn files_come_and_go_in_both_modes() {
         let gateway = Setup::new().start();
         let socksify = Socksify::anonymous(gateway.address());
         expect_exchange(&server, mode, |exchange| exchange.by_tnftp(&mut socksify.command(&tool("tnftp"))));
-        expect_sessions(&gateway, command_of(mode), "none");
+        expect_sessions(&gateway, command_of(mode), "none", 2);
     }
 }
 
@@ -76,8 +93,16 @@ fn files_come_and_go_in_both_modes_at_each_level_that_protects() {
             let socksify = Socksify::new(site.gateway().address().port()).levels(&[level]);
             let mut client = socksify.command(ftp::python());
             site.alice().env().apply(&mut client);
-            expect_exchange(&server, mode, |exchange| exchange.by_ftplib(&mut client));
-            expect_sessions(site.gateway(), command_of(mode), level);
+            match mode {
+                Mode::Passive => {
+                    expect_exchange(&server, mode, |exchange| exchange.by_ftplib(&mut client));
+                    expect_sessions(site.gateway(), command_of(mode), level, 2);
+                }
+                Mode::Active => {
+                    expect_stored(&server, &mut client);
+                    expect_sessions(site.gateway(), command_of(mode), level, 1);
+                }
+            }
         }
     }
 }
@@ -95,7 +120,7 @@ fn an_ftp_server_in_another_network_comes_to_the_gateways_address_there() {
     expect_exchange(&server, Mode::Active, |exchange| {
         exchange.by_tnftp(&mut socksify.command(&tool("tnftp")))
     });
-    expect_sessions(&gateway, "bind", "none");
+    expect_sessions(&gateway, "bind", "none", 2);
     for record in gateway.records().iter().filter(|record| record.text("command") == "bind") {
         assert!(record.text("bound").starts_with("10.2.0.1:"), "{record}");
         assert!(record.text("peer").starts_with("10.2.0.2:"), "{record}");

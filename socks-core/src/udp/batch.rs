@@ -153,6 +153,7 @@ pub(super) fn is_passing(error: &io::Error) -> bool {
         Errno::HOSTUNREACH,
         Errno::NETUNREACH,
         Errno::HOSTDOWN,
+        Errno::NONET,
         Errno::NETDOWN,
         Errno::PROTO,
         Errno::NOPROTOOPT,

@@ -53,7 +53,7 @@ pub(super) fn run(config: PathBuf, registry: Registry) -> Result<Exit, Exit> {
         info!(sessions, "fewer sessions than `max-sessions`: the limit of open files allows no more");
     }
     let gateway = Arc::new(Gateway::new(snapshot, audit, &relay, racing));
-    let sources = Sources { config: arguments.config, registry, log };
+    let sources = Arc::new(Sources { config: arguments.config, registry, log });
     drop(guard);
     let threads = thread::available_parallelism().map_or(1, NonZero::get);
     let workers = Workers::start(&runtime, threads, LAST_TASKS).map_err(no_thread)?;

@@ -50,8 +50,8 @@ pub(super) struct Judge {
     verdicts: Recent<Target, Judged>,
     /// The addresses that datagrams went to.
     asked: Recent<SocketAddr, Asked>,
-    /// The one that the last datagram went to.
-    last: Option<SocketAddr>,
+    /// The one that the last datagram went to, and until when that need not be judged again.
+    last: Option<(SocketAddr, Instant)>,
     names: Names,
     bucket: Option<Bucket>,
     tally: Arc<Tally>,
@@ -73,6 +73,8 @@ struct Asked {
     judged: SocketAddr,
     /// The generation of the policy that permitted it.
     generation: u64,
+    /// Until when its answers are let in without asking again: rules expire, and tickets end.
+    until: Instant,
 }
 
 /// The terms of one association's verdicts.
@@ -107,6 +109,23 @@ impl Facts {
             identity.valid_until = None;
         }
         Self { gateway, listener, client, identity, valid_until }
+    }
+
+    /// From whom a policy that has come since then lets datagrams in.
+    fn replies(&self, snapshot: &Snapshot) -> UdpReplies {
+        let decision = snapshot.ruleset.decide(&Query {
+            listener: &self.listener,
+            client: self.client,
+            identity: self.identity.as_ref(),
+            operation: Some(Operation::Associate),
+            address: None,
+            gateway: &self.gateway.own.load(),
+            now: Timestamp::now(),
+        });
+        match decision {
+            Decision::Permit(permit) => permit.terms().udp.replies,
+            Decision::Deny(_) | Decision::Needs(_) => UdpReplies::SentTo,
+        }
     }
 
     /// The permit for a datagram to `target`, at one of its addresses if it is a name.
@@ -178,6 +197,7 @@ impl Judge {
             self.names.clear();
             // Whether it may still be heard is judged when it is.
             self.last = None;
+            self.replies = self.facts.replies(self.snapshot.load());
         }
     }
 
@@ -236,17 +256,18 @@ impl Judge {
     }
 
     /// Remembers that a datagram goes there.
-    fn note(&mut self, address: SocketAddr, judged: SocketAddr, target: &Target) {
-        if self.last == Some(address) {
+    fn note(&mut self, address: SocketAddr, target: &Target, decided: Judged) {
+        let Judged { address: Some(judged), until, .. } = decided else { return };
+        if self.last == Some((address, until)) {
             return;
         }
-        self.last = Some(address);
+        self.last = Some((address, until));
         match self.asked.get(&address) {
-            Some(asked) if asked.generation == self.generation => return,
+            Some(asked) if asked.generation == self.generation && asked.until >= until => return,
             Some(_) => {}
             None => self.tally.count_destination(),
         }
-        let asked = Asked { target: target.clone(), judged, generation: self.generation };
+        let asked = Asked { target: target.clone(), judged, generation: self.generation, until };
         self.asked.insert(address, asked);
     }
 }
@@ -257,8 +278,8 @@ impl Gate for Judge {
         let now = Instant::now();
         let known = self.verdicts.get(target).filter(|judged| now < judged.until).copied();
         let judged = known.unwrap_or_else(|| self.judge_anew(target, now));
-        if let (Verdict::Send(destination), Some(address)) = (judged.verdict, judged.address) {
-            self.note(destination, address, target);
+        if let Verdict::Send(destination) = judged.verdict {
+            self.note(destination, target, judged);
         }
         judged.verdict
     }
@@ -269,21 +290,24 @@ impl Gate for Judge {
 
     fn admit(&mut self, origin: SocketAddr) -> Result<(), DropCause> {
         self.follow_reload();
-        if self.last == Some(origin) || self.replies == UdpReplies::Any {
+        let now = Instant::now();
+        let is_fresh = self.last.is_some_and(|(last, until)| last == origin && now < until);
+        if is_fresh || self.replies == UdpReplies::Any {
             return Ok(());
         }
         let Some(asked) = self.asked.get(&origin) else { return Err(DropCause::NotAskedFor) };
-        if asked.generation == self.generation {
+        if asked.generation == self.generation && now < asked.until {
             return Ok(());
         }
-        // A policy that has come since then may forbid it.
+        // A policy that has come since then may forbid it, and time may.
         let (target, judged) = (asked.target.clone(), asked.judged);
         let permit = self.facts.permit(self.snapshot.load(), &target, Some(judged.ip()));
         if permit.is_err() {
             self.asked.remove(&origin);
             return Err(DropCause::Denied);
         }
-        self.asked.insert(origin, Asked { target, judged, generation: self.generation });
+        let until = now + FRESH;
+        self.asked.insert(origin, Asked { target, judged, generation: self.generation, until });
         Ok(())
     }
 

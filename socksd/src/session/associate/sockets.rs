@@ -3,6 +3,7 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use rustix::io::Errno;
 use socket2::{Domain, Protocol, Socket, Type};
 use socks_core::udp::Outer;
 use socks_policy::{Egress, Permit, PortRange};
@@ -77,7 +78,8 @@ fn outer(egress: Egress) -> Result<Outer, ListenError> {
 }
 
 fn is_no_family(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::Unsupported | io::ErrorKind::AddrNotAvailable)
+    let errno = error.raw_os_error().map(Errno::from_raw_os_error);
+    matches!(errno, Some(Errno::AFNOSUPPORT | Errno::ADDRNOTAVAIL))
 }
 
 fn bound(address: SocketAddr) -> io::Result<UdpSocket> {
