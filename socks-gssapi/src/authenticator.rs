@@ -33,7 +33,8 @@ pub struct Gssapi {
 }
 
 impl Gssapi {
-    /// The method over a pool that accepts contexts; groups are those of the ticket, if it tells any.
+    /// The method over a pool that accepts contexts; groups are those of the ticket, unknown if it tells
+    /// none.
     pub fn new(pool: Arc<Pool>, limits: Limits, bare_levels: BareLevels) -> Self {
         Self { pool, limits, bare_levels, groups: GroupRules::default() }
     }

@@ -92,7 +92,7 @@ impl Established {
         })
     }
 
-    /// The identity that it proves, with the groups that the ticket tells, if it tells any.
+    /// The identity that it proves, with the groups that the ticket tells, unknown if it tells none.
     pub fn identity(&self) -> Identity {
         self.groups.answers(TicketUse::Counts).apply(self.named(), Timestamp::now())
     }

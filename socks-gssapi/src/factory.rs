@@ -59,7 +59,8 @@ pub struct Options {
     /// Whether session keys of DES and RC4 are accepted; by default not.
     #[serde(default)]
     pub allow_weak_enctypes: bool,
-    /// Where the groups of a client come from, all put together; by default its ticket, if that tells any.
+    /// Where the groups of a client come from, all put together; by default its ticket: one
+    /// that tells none leaves them unknown.
     pub groups: Option<Vec<GroupsFrom>>,
     /// For how long what the local group database says is kept, by default 60 seconds, at most an hour.
     pub group_cache: Option<Span>,

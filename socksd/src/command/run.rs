@@ -24,6 +24,8 @@ use super::{ConfigArgument, Exit, fail, load};
 const DESCRIPTORS_PER_PIPE: usize = 16;
 /// One address more may be tried for each so many descriptors.
 const DESCRIPTORS_PER_RACE: usize = 128;
+/// What the reactor of a thread takes.
+const DESCRIPTORS_PER_THREAD: usize = 4;
 /// The most addresses that are tried beside the first ones of all targets.
 const MOST_RACING: usize = 1024;
 /// Time for password hashes that are still running when the gateway stops.
@@ -41,7 +43,8 @@ pub(super) fn run(config: PathBuf, registry: Registry) -> Result<Exit, Exit> {
     let log = Log::start(&snapshot.settings.log)
         .map_err(|error| fail(Exit::System, format_args!("no thread for the log: {error}")))?;
     log_panics();
-    let Shares { relay, racing, sessions: descriptors } = Shares::of(raise_descriptors());
+    let threads = thread::available_parallelism().map_or(1, NonZero::get);
+    let Shares { relay, racing, sessions: descriptors } = Shares::of(raise_descriptors(), threads);
     let sessions = server::session_limits(&snapshot.settings.limits, descriptors).total;
     info!(sessions, rules = snapshot.ruleset.rule_count(), "starting");
     if sessions == 0 {
@@ -55,7 +58,6 @@ pub(super) fn run(config: PathBuf, registry: Registry) -> Result<Exit, Exit> {
     let gateway = Arc::new(Gateway::new(snapshot, audit, &relay, racing));
     let sources = Arc::new(Sources { config: arguments.config, registry, log });
     drop(guard);
-    let threads = thread::available_parallelism().map_or(1, NonZero::get);
     let workers = Workers::start(&runtime, threads, LAST_TASKS).map_err(no_thread)?;
     let intake = Intake { gateway: gateway.clone(), seats: workers.seats(), descriptors };
     let served = runtime.block_on(server::run(intake, listening, &sources));
@@ -102,11 +104,11 @@ struct Shares {
 }
 
 impl Shares {
-    fn of(all: usize) -> Self {
+    fn of(all: usize, threads: usize) -> Self {
         let mut relay = RelayerOptions::default();
         relay.pipes = relay.pipes.min(all / DESCRIPTORS_PER_PIPE);
         let racing = (all / DESCRIPTORS_PER_RACE).min(MOST_RACING);
-        let sessions = all.saturating_sub(relay.descriptors() + racing);
+        let sessions = all.saturating_sub(relay.descriptors() + racing + threads * DESCRIPTORS_PER_THREAD);
         Self { relay, racing, sessions }
     }
 }
