@@ -18,7 +18,8 @@ fn accept(server: &Environment, client: &Ccache) -> String {
     let held = rustix::net::socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None)
         .unwrap();
     sockopt::set_socket_reuseaddr(&held, true).unwrap();
-    rustix::net::bind(&held, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0)).unwrap();
+    // On all addresses, as the server binds it: free on one of them is not enough.
+    rustix::net::bind(&held, &SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0)).unwrap();
     let port = SocketAddr::try_from(rustix::net::getsockname(&held).unwrap()).unwrap().port().to_string();
     let mut said = tempfile::tempfile().unwrap();
     let program = |environment: &Environment, name: &str| {
