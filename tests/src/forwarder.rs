@@ -55,7 +55,7 @@ impl Forwarder {
         Self::start_as(forwarder)
     }
 
-    /// Starts a command that [`command`] began, on a free port, and waits until it listens.
+    /// Starts a command that [`command()`] began, on a free port, and waits until it listens.
     ///
     /// # Panics
     /// When it does not come up, with all that it said.
