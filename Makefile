@@ -16,6 +16,9 @@ TEST_NEEDS := $(BUILD_NEEDS) socksify=dante-client danted=dante-server microsock
 	$(REALM_NEEDS) gss-client=krb5-gss-samples faketime=faketime ssh=openssh-client \
 	dnsmasq=dnsmasq-base drill=ldnsutils
 
+# Only the files with long tests are built for them: optimizing all takes minutes.
+LONG_TESTS = $(patsubst tests/tests/%.rs,--test %,$(shell grep -l 'ignore = "long' tests/tests/*.rs))
+
 .DEFAULT_GOAL := help
 .PHONY: help run build test test-long bench bench-check need-build need-run need-test
 
@@ -52,7 +55,7 @@ test: need-test dante build ## Runs every test, with bounded copies of the long 
 	SOCKSD_TEST_PROFILE=release $(CARGO) test --locked -p tests -- --test-threads=$(THREADS)
 
 test-long: need-test dante build ## Runs what takes long: large loads, soaks, and a round of each benchmark.
-	SOCKSD_TEST_PROFILE=release $(CARGO) test --locked --release -p tests -- --ignored --test-threads=1
+	SOCKSD_TEST_PROFILE=release $(CARGO) test --locked --release -p tests $(LONG_TESTS) -- --ignored --test-threads=1
 	$(CARGO) bench --locked -p tests --bench relay -- --rounds 1
 	$(CARGO) bench --locked -p tests --bench connections -- --rounds 1
 	$(CARGO) bench --locked -p tests --bench gssapi -- --rounds 1
