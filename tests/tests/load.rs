@@ -93,12 +93,19 @@ fn two_thousand_stalled_readers_leave_the_others_their_speed() {
     let (quiet, crowded) = (unprivileged(65_534), unprivileged(65_533));
     let source = targets::source();
     let _stalled = stall(&crowded, &source, 2_000);
+    // What else the machine does disturbs one measurement, and seldom three.
+    let told: Vec<String> = (0..3).map_while(|_| slowed(&quiet, &crowded, &source)).collect();
+    assert!(told.len() < 3, "slower beside stalled readers, each time: {told:#?}");
+}
+
+/// Measures a gateway alone and one beside stalled readers, in turns; `Some`: the second is slower by over a tenth.
+fn slowed(quiet: &Gateway, crowded: &Gateway, source: &Server) -> Option<String> {
     let mut figures = [Vec::new(), Vec::new()];
     for round in 0..12 {
         for turn in 0..2 {
             // They take turns in going first.
             let which = (turn + round) % 2;
-            let speed = download([&quiet, &crowded][which], &source, 512 * MIB);
+            let speed = download([quiet, crowded][which], source, 512 * MIB);
             // The first round warms up.
             if round > 0 {
                 figures[which].push(speed);
@@ -106,8 +113,9 @@ fn two_thousand_stalled_readers_leave_the_others_their_speed() {
         }
     }
     let [alone, beside] = figures.map(|figures| median(&figures));
-    println!("MiB/s: {alone:.0} alone, {beside:.0} beside 2,000 stalled readers");
-    assert!(beside >= alone * 0.9, "{beside:.0} MiB/s instead of {alone:.0}");
+    let told = format!("MiB/s: {alone:.0} alone, {beside:.0} beside stalled readers");
+    println!("{told}");
+    (beside < alone * 0.9).then_some(told)
 }
 
 /// A gateway without privileges. Where root runs the tests each has a user of its own, because the kernel counts
