@@ -100,19 +100,20 @@ fn two_thousand_stalled_readers_leave_the_others_their_speed() {
 
 /// Measures a gateway alone and one beside stalled readers, in turns; `Some`: the second is slower by over a tenth.
 fn slowed(quiet: &Gateway, crowded: &Gateway, source: &Server) -> Option<String> {
-    let mut figures = [Vec::new(), Vec::new()];
+    let mut both = [(quiet, Vec::new()), (crowded, Vec::new())];
+    // An even number of rounds: afterwards they stand as they stood.
     for round in 0..12 {
-        for turn in 0..2 {
-            // They take turns in going first.
-            let which = (turn + round) % 2;
-            let speed = download([quiet, crowded][which], source, 512 * MIB);
+        for (gateway, figures) in &mut both {
+            let speed = download(gateway, source, 512 * MIB);
             // The first round warms up.
             if round > 0 {
-                figures[which].push(speed);
+                figures.push(speed);
             }
         }
+        // They take turns in going first.
+        both.reverse();
     }
-    let [alone, beside] = figures.map(|figures| median(&figures));
+    let [alone, beside] = both.map(|(_, figures)| median(&figures));
     let told = format!("MiB/s: {alone:.0} alone, {beside:.0} beside stalled readers");
     println!("{told}");
     (beside < alone * 0.9).then_some(told)
