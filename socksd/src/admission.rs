@@ -5,6 +5,8 @@ use std::hash::Hash;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use tokio::sync::Notify;
+
 use crate::workers::Place;
 
 /// What counts as one source: an IPv4 address, or the /64 network that one IPv6 site has.
@@ -31,7 +33,14 @@ impl std::fmt::Display for Source {
 
 /// Sessions in all and per source.
 #[derive(Debug, Clone)]
-pub(crate) struct Admission(Arc<Mutex<Sessions>>);
+pub(crate) struct Admission(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    sessions: Mutex<Sessions>,
+    /// Told when the last session ends.
+    idle: Notify,
+}
 
 #[derive(Debug)]
 struct Sessions {
@@ -55,12 +64,13 @@ pub(crate) enum Full {
 
 impl Admission {
     pub(crate) fn new() -> Self {
-        Self(Arc::new(Mutex::new(Sessions { total: 0, by_source: HashMap::new() })))
+        let sessions = Mutex::new(Sessions { total: 0, by_source: HashMap::new() });
+        Self(Arc::new(Shared { sessions, idle: Notify::new() }))
     }
 
     /// Counts one more session of `source`, until the ticket is dropped.
     pub(crate) fn admit(&self, source: Source, limits: SessionLimits) -> Result<Ticket, Full> {
-        let mut sessions = lock(&self.0);
+        let mut sessions = lock(&self.0.sessions);
         if sessions.total >= limits.total {
             return Err(Full::Total);
         }
@@ -75,7 +85,14 @@ impl Admission {
 
     /// Sessions that are open now.
     pub(crate) fn open(&self) -> usize {
-        lock(&self.0).total
+        lock(&self.0.sessions).total
+    }
+
+    /// Waits until no session is open; for when no new one is let in.
+    pub(crate) async fn idle(&self) {
+        while self.open() > 0 {
+            self.0.idle.notified().await;
+        }
     }
 }
 
@@ -103,9 +120,13 @@ impl Ticket {
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        let mut sessions = lock(&self.admission.0);
+        let Shared { sessions, idle } = &*self.admission.0;
+        let mut sessions = lock(sessions);
         sessions.total = sessions.total.saturating_sub(1);
         release(&mut sessions.by_source, &self.source);
+        if sessions.total == 0 {
+            idle.notify_one();
+        }
     }
 }
 
@@ -210,7 +231,7 @@ mod tests {
         let admission = Admission::new();
         drop(admission.admit(source("192.0.2.1"), LIMITS));
         assert_eq!(admission.open(), 0);
-        assert!(lock(&admission.0).by_source.is_empty());
+        assert!(lock(&admission.0.sessions).by_source.is_empty());
     }
 
     #[test]

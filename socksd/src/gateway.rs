@@ -13,8 +13,8 @@ use tracing::warn;
 
 use crate::admission::{Admission, RuleSessions};
 use crate::audit::Audit;
-use crate::record::SessionId;
 use crate::refusals::Refusals;
+use crate::roster::{Roster, SessionId};
 use crate::snapshot::Snapshot;
 use crate::throttle::Throttle;
 
@@ -24,6 +24,8 @@ pub(crate) struct Gateway {
     pub(crate) snapshot: ArcSwap<Snapshot>,
     /// The addresses that this gateway itself listens on; the policy treats them as special.
     pub(crate) own: ArcSwap<Vec<SocketAddr>>,
+    /// The sessions that are open.
+    pub(crate) roster: Roster,
     pub(crate) admission: Admission,
     pub(crate) rule_sessions: RuleSessions,
     /// Associations alone, for the rules that limit them.
@@ -44,6 +46,7 @@ impl Gateway {
         Self {
             snapshot: ArcSwap::from_pointee(snapshot),
             own: ArcSwap::default(),
+            roster: Roster::default(),
             admission: Admission::new(),
             rule_sessions: RuleSessions::default(),
             rule_associations: RuleSessions::default(),

@@ -26,6 +26,7 @@ mod program;
 mod record;
 mod refusals;
 mod resolve;
+mod roster;
 mod route;
 mod server;
 mod session;

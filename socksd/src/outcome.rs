@@ -18,6 +18,7 @@ use crate::admission::Full;
 use crate::dial::DialError;
 use crate::listen::ListenError;
 use crate::resolve::ResolveError;
+use crate::roster::Ending;
 
 /// Why a session ended.
 #[derive(Debug)]
@@ -74,6 +75,8 @@ pub(crate) enum End {
     Relayed(RelayEnd),
     /// Datagrams were carried until this.
     Associated(AssociationEnd),
+    /// Somebody else ended it.
+    Outside(Ending),
     /// A bug of ours.
     Panicked,
     /// The gateway stopped.
@@ -208,8 +211,8 @@ impl End {
             Self::Reply(_) | Self::ClientLeft(_) => "client-lost",
             Self::Relayed(end) => relay_cause(end),
             Self::Associated(end) => association_cause(end),
+            Self::Outside(Ending::Drained) | Self::Stopped => "gateway-stopped",
             Self::Panicked => "internal-error",
-            Self::Stopped => "gateway-stopped",
             Self::Dropped => "cancelled",
         }
     }

@@ -2,102 +2,67 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::time::Instant;
+use std::sync::{Arc, MutexGuard};
 
 use jiff::Timestamp;
 use serde::Serialize;
-use socks_core::relay::{Progress, Way};
-use socks_core::udp::Tally;
+use socks_core::relay::Way;
 use socks_core::wire::{Command, ReplyCode};
 use socks_core::{Identity, IdentityName};
 use tracing::{debug, error, info, warn};
 
 use crate::gateway::Gateway;
 use crate::outcome::{Concern, End, Verdict};
+use crate::roster::{Facts, Live};
 
 /// The version of the record's shape; it grows when a field changes its meaning or goes away.
 const VERSION: u8 = 1;
 
-/// The facts of one session, gathered while it runs. Dropping it writes the end record, if nobody has yet.
+/// One session as it sees itself. Dropping it writes the end record, if nobody has yet.
 pub(crate) struct Record {
     gateway: Arc<Gateway>,
+    live: Arc<Live>,
     written: bool,
-    id: SessionId,
-    started: Timestamp,
-    clock: Instant,
-    /// The listener's name.
-    pub(crate) listener: Arc<str>,
-    /// The client's address, canonical.
-    pub(crate) client: SocketAddr,
-    /// The authenticator that was chosen.
-    pub(crate) method: Option<Arc<str>>,
-    /// Who the client is, once it is proven.
-    pub(crate) identity: Option<Arc<Identity>>,
-    /// Why the groups of the name that a login proved could not be learned, also where it was refused then.
-    pub(crate) groups_missing: Option<Box<str>>,
-    /// What it asked for.
-    pub(crate) command: Option<Command>,
-    /// The target as asked: escaped, if it could not be read.
-    pub(crate) target: Option<Box<str>>,
-    /// The rule that permitted or denied.
-    pub(crate) rule: Option<Arc<str>>,
-    /// The generation of the policy that decided.
-    pub(crate) generation: u64,
-    /// The address that was dialled.
-    pub(crate) dialled: Option<SocketAddr>,
-    /// The gateway's own end of that connection; for BIND, where it listened.
-    pub(crate) bound: Option<SocketAddr>,
-    /// Where the client was told that the gateway listens, if that is another address.
-    pub(crate) advertised: Option<SocketAddr>,
-    /// The peer of a BIND.
-    pub(crate) peer: Option<SocketAddr>,
-    /// How many others came in its place.
-    pub(crate) refused_peers: u64,
-    /// Octets relayed.
-    pub(crate) progress: Arc<Progress>,
-    /// Datagrams of an association, which count in place of `progress`.
-    pub(crate) association: Option<Arc<Tally>>,
-}
-
-/// A number that no other session of this gateway has, before or after a restart.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct SessionId {
-    pub(crate) boot: u64,
-    pub(crate) number: u64,
-}
-
-impl std::fmt::Display for SessionId {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{:x}-{:x}", self.boot, self.number)
-    }
 }
 
 impl Record {
     pub(crate) fn open(gateway: Arc<Gateway>, listener: Arc<str>, client: SocketAddr) -> Self {
-        Self {
-            id: gateway.next_session(),
-            gateway,
-            written: false,
-            started: Timestamp::now(),
-            clock: Instant::now(),
-            listener,
-            client,
-            method: None,
-            identity: None,
-            groups_missing: None,
-            command: None,
-            target: None,
-            rule: None,
-            generation: 0,
-            dialled: None,
-            bound: None,
-            advertised: None,
-            peer: None,
-            refused_peers: 0,
-            progress: Arc::default(),
-            association: None,
-        }
+        let live = gateway.roster.enter(gateway.next_session(), listener, client);
+        Self { gateway, live, written: false }
+    }
+
+    /// The session as others see it.
+    pub(crate) fn live(&self) -> &Arc<Live> {
+        &self.live
+    }
+
+    pub(crate) fn gateway(&self) -> &Arc<Gateway> {
+        &self.gateway
+    }
+
+    /// The name of the listener that the client came to.
+    pub(crate) fn listener(&self) -> &Arc<str> {
+        &self.live.listener
+    }
+
+    /// The client's address, canonical.
+    pub(crate) fn client(&self) -> SocketAddr {
+        self.live.client
+    }
+
+    /// What is known of the session; hold it for a moment only, and never across an await.
+    pub(crate) fn facts(&self) -> MutexGuard<'_, Facts> {
+        self.live.facts()
+    }
+
+    /// Notes what has become known.
+    pub(crate) fn learn(&self, note: impl FnOnce(&mut Facts)) {
+        note(&mut self.facts());
+    }
+
+    /// Who the client is, once it is proven.
+    pub(crate) fn identity(&self) -> Option<Arc<Identity>> {
+        self.facts().identity.clone()
     }
 
     /// Writes the end record. The first end counts; a second one changes nothing.
@@ -105,13 +70,16 @@ impl Record {
         if std::mem::replace(&mut self.written, true) {
             return;
         }
+        self.gateway.roster.leave(self.live.id);
+        // Nobody looks for it any more, so what is known can be taken.
+        let facts = std::mem::take(&mut *self.facts());
         self.tell_operator(end);
         // A scan must not fill the disk: what was never authenticated is counted per source.
-        if self.identity.is_none() && self.gateway.refusals.count(self.client.ip(), end) {
-            debug!(session = %self.id, client = %self.client, cause = end.cause(), detail = end.detail(), "refused");
+        if facts.identity.is_none() && self.gateway.refusals.count(self.client().ip(), end) {
+            debug!(session = %self.live.id, client = %self.client(), cause = end.cause(), detail = end.detail(), "refused");
             return;
         }
-        self.write(end);
+        self.write(&facts, end);
     }
 
     /// Clients can cause these at will, so each sort is told seldom; the records tell all.
@@ -120,7 +88,7 @@ impl Record {
         if concern == Concern::Record || !self.gateway.throttle.allow(end.cause()) {
             return;
         }
-        let (session, client, cause, detail) = (self.id, self.client, end.cause(), end.detail());
+        let (session, client, cause, detail) = (self.live.id, self.client(), end.cause(), end.detail());
         if concern == Concern::Bug {
             error!(%session, %client, cause, "session ended by a bug of the gateway");
         } else {
@@ -128,17 +96,17 @@ impl Record {
         }
     }
 
-    fn write(&self, end: &End) {
-        let line = self.line(end);
+    fn write(&self, facts: &Facts, end: &End) {
+        let line = self.line(facts, end);
         info!(
             session = line.session,
-            client = %self.client,
+            client = %line.client,
             method = line.method,
             identity = line.identity,
             groups_missing = line.groups_missing,
             protection = line.protection,
             command = line.command,
-            target = line.target,
+            target = line.target.as_deref(),
             dialled = line.dialled.map(tracing::field::display),
             peer = line.peer.map(tracing::field::display),
             rule = line.rule,
@@ -153,86 +121,72 @@ impl Record {
         self.gateway.audit.write(&line);
     }
 
-    fn line(&self, end: &End) -> Line<'_> {
-        let identity = self.identity.as_deref();
+    fn line<'a>(&'a self, facts: &'a Facts, end: &'a End) -> Line<'a> {
+        let identity = facts.identity.as_deref();
         let claimed = end.claimed();
         let time = Timestamp::now();
         Line {
             v: VERSION,
             event: "session",
-            session: self.id.to_string(),
+            session: self.live.id.to_string(),
             time,
-            started: self.started,
-            listener: &self.listener,
-            client: self.client,
-            method: self.method.as_deref(),
+            started: self.live.started,
+            listener: self.listener(),
+            client: self.client(),
+            method: facts.method.as_deref(),
             identity: identity.map(ToString::to_string),
             claimed_identity: claimed.map(|name| name.escape_debug().to_string()),
             groups: identity.map_or(&[][..], |identity| &identity.groups),
-            groups_missing: self.groups_missing.as_deref(),
+            groups_missing: facts.groups_missing.as_deref(),
             attributes: identity.map(|identity| &identity.attributes).filter(|map| !map.is_empty()),
             protection: identity.map(|identity| identity.level.as_str()),
             valid_until: identity.and_then(|identity| identity.valid_until),
-            expired: self.was_open() && identity.is_some_and(|identity| identity.has_expired(time)),
-            command: self.command.map(command_word),
-            target: self.target.as_deref(),
-            dialled: self.dialled,
-            bound: self.bound,
-            advertised: self.advertised,
-            peer: self.peer,
-            refused_peers: self.refused_peers,
-            rule: self.rule.as_deref(),
-            policy: (self.generation > 0).then_some(self.generation),
-            verdict: self.verdict(end).as_str(),
+            expired: facts.is_open() && identity.is_some_and(|identity| identity.has_expired(time)),
+            command: facts.command.map(command_word),
+            target: facts.asked.as_ref().map(ToString::to_string),
+            dialled: facts.dialled,
+            bound: facts.bound,
+            advertised: facts.advertised,
+            peer: facts.peer,
+            refused_peers: facts.refused_peers,
+            rule: facts.rule.as_deref(),
+            policy: (facts.generation > 0).then_some(facts.generation),
+            verdict: verdict(facts, end).as_str(),
             cause: end.cause(),
             detail: Some(end.detail()).filter(|detail| !detail.is_empty()),
-            reply: self.reply(end).map(|code| code.0),
-            up: self.octets(Way::Up),
-            down: self.octets(Way::Down),
-            datagrams_up: self.association.as_ref().map(|tally| tally.datagrams(Way::Up)),
-            datagrams_down: self.association.as_ref().map(|tally| tally.datagrams(Way::Down)),
-            destinations: self.association.as_ref().map(|tally| tally.destinations()),
-            drops: self.drops(),
-            seconds: (self.clock.elapsed().as_secs_f64() * 1e3).round() / 1e3,
+            reply: reply(facts, end).map(|code| code.0),
+            up: self.live.octets(facts, Way::Up),
+            down: self.live.octets(facts, Way::Down),
+            datagrams_up: facts.association.as_ref().map(|tally| tally.datagrams(Way::Up)),
+            datagrams_down: facts.association.as_ref().map(|tally| tally.datagrams(Way::Down)),
+            destinations: facts.association.as_ref().map(|tally| tally.destinations()),
+            drops: drops(facts),
+            seconds: (self.live.clock.elapsed().as_secs_f64() * 1e3).round() / 1e3,
         }
     }
+}
 
-    /// Once a connection was open, a rule has permitted the session, however it ended.
-    fn verdict(&self, end: &End) -> Verdict {
-        if self.was_open() { Verdict::Permit } else { end.verdict() }
-    }
+/// Once a connection was open, a rule has permitted the session, however it ended.
+fn verdict(facts: &Facts, end: &End) -> Verdict {
+    if facts.is_open() { Verdict::Permit } else { end.verdict() }
+}
 
-    fn octets(&self, way: Way) -> u64 {
-        match (&self.association, way) {
-            (Some(tally), way) => tally.octets(way),
-            (None, Way::Up) => self.progress.up(),
-            (None, Way::Down) => self.progress.down(),
-        }
-    }
+fn reply(facts: &Facts, end: &End) -> Option<ReplyCode> {
+    if facts.is_open() { Some(ReplyCode::SUCCEEDED) } else { end.reply() }
+}
 
-    /// Datagrams that were dropped, by cause.
-    fn drops(&self) -> BTreeMap<&'static str, u64> {
-        let drops = self.association.iter().flat_map(|tally| tally.drops());
-        drops.map(|(cause, count)| (cause.as_str(), count)).collect()
-    }
-
-    fn reply(&self, end: &End) -> Option<ReplyCode> {
-        if self.was_open() { Some(ReplyCode::SUCCEEDED) } else { end.reply() }
-    }
-
-    /// A socket that listens is not yet a connection.
-    fn was_open(&self) -> bool {
-        match self.command {
-            Some(Command::Bind) => self.peer.is_some(),
-            _ => self.bound.is_some(),
-        }
-    }
+/// Datagrams that were dropped, by cause.
+fn drops(facts: &Facts) -> BTreeMap<&'static str, u64> {
+    let drops = facts.association.iter().flat_map(|tally| tally.drops());
+    drops.map(|(cause, count)| (cause.as_str(), count)).collect()
 }
 
 impl Drop for Record {
     fn drop(&mut self) {
         let end = if std::thread::panicking() {
             End::Panicked
+        } else if let Some(ending) = self.live.ending() {
+            End::Outside(ending.clone())
         } else if self.gateway.is_stopping() {
             End::Stopped
         } else {
@@ -290,7 +244,7 @@ struct Line<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     command: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    target: Option<&'a str>,
+    target: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     dialled: Option<SocketAddr>,
     #[serde(skip_serializing_if = "Option::is_none")]

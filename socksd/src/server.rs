@@ -12,6 +12,7 @@ use socks_auth::Registry;
 use socks_core::relay;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 use tracing::{error, info, warn};
 
@@ -22,6 +23,7 @@ use crate::gateway::Gateway;
 use crate::log::Log;
 use crate::outcome::End;
 use crate::record::Record;
+use crate::roster::Ending;
 use crate::session::{Arrival, serve};
 use crate::snapshot::Snapshot;
 use crate::workers::Seats;
@@ -80,9 +82,10 @@ pub(crate) async fn run(intake: Intake, listening: Vec<Listening>, sources: &Arc
     let mut stop = [signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?];
     let own: Vec<SocketAddr> = listening.iter().map(Listening::local).collect();
     gateway.learn_own_addresses(&own);
+    let mut accepting = JoinSet::new();
     for listening in listening {
         info!(listener = %listening.name, address = %listening.local, "listening");
-        tokio::spawn(intake.clone().accept_all(listening));
+        accepting.spawn(intake.clone().accept_all(listening));
     }
     let mut flush = interval(gateway.snapshot.load().settings.audit.refusals_every);
     let mut look = interval(LOOK_EVERY);
@@ -108,9 +111,33 @@ pub(crate) async fn run(intake: Intake, listening: Vec<Listening>, sources: &Arc
             }
         }
     }
-    info!(sessions = gateway.admission.open(), "stopping");
+    // The ports are closed, so that clients go elsewhere.
+    accepting.shutdown().await;
+    drain(&gateway, async {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+    .await;
     gateway.stop();
     Ok(())
+}
+
+/// Lets open sessions come to their end, for a while; `at_once` cuts that short.
+async fn drain(gateway: &Gateway, at_once: impl Future<Output = ()>) {
+    let most = gateway.snapshot.load().settings.limits.drain_timeout;
+    info!(sessions = gateway.admission.open(), seconds = most.as_secs_f32(), "stopping");
+    tokio::select! {
+        () = gateway.admission.idle() => return,
+        () = sleep(most) => {}
+        () = at_once => {}
+    }
+    let left = gateway.roster.list();
+    info!(sessions = left.len(), "ending sessions that are still open");
+    for live in left {
+        live.end(Ending::Drained);
+    }
 }
 
 /// Reads everything anew and swaps it in one step; a file with any mistake changes nothing.
@@ -182,10 +209,13 @@ impl Intake {
             Ok(socket) => Ok((ticket.at(seat.place()), socket)),
             Err(error) => Err(End::Greeting(error.into())),
         });
-        let (gateway, listener) = (self.gateway.clone(), listener.clone());
+        let mut record = Record::open(self.gateway.clone(), listener.clone(), client);
         match placed {
-            Ok((ticket, socket)) => seat.spawn(serve(Arrival { gateway, ticket, listener, socket, client })),
-            Err(refused) => Record::open(gateway, listener, client).finish(&refused),
+            Ok((ticket, socket)) => {
+                let live = record.live().clone();
+                live.attach(seat.spawn(serve(Arrival { record, ticket, socket })));
+            }
+            Err(refused) => record.finish(&refused),
         }
     }
 

@@ -13,6 +13,7 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::oneshot;
+use tokio::task::AbortHandle;
 
 /// The threads that were started to serve sessions beside the one that accepts connections.
 pub(crate) struct Workers {
@@ -122,9 +123,9 @@ impl Seat {
         Place::taken(self.sessions.clone())
     }
 
-    /// Gives the thread a session.
-    pub(crate) fn spawn(&self, session: impl Future<Output = ()> + Send + 'static) {
-        self.handle.spawn(session);
+    /// Gives the thread a session, which whoever has the handle can end.
+    pub(crate) fn spawn(&self, session: impl Future<Output = ()> + Send + 'static) -> AbortHandle {
+        self.handle.spawn(session).abort_handle()
     }
 }
 

@@ -128,12 +128,15 @@ impl Gateway {
         process::signal(self.pid(), signal);
     }
 
-    /// Ends it as an operator does, and waits until it is gone.
+    /// Ends it as an operator does who does not wait for sessions, and waits until it is gone.
     ///
     /// # Panics
     /// When it does not end in time.
     #[track_caller]
     pub fn stop(mut self) -> Stopped {
+        self.signal(Signal::TERM);
+        // It lets sessions come to their end, unless it is told twice.
+        self.log.find(DEADLINE, |line| line.contains("stopping").then_some(()));
         self.signal(Signal::TERM);
         assert!(self.log.wait_for_end(DEADLINE), "the gateway has not ended:\n{}", self.log.text());
         let code = self.child.wait().expect("a child of ours can be waited for").code();

@@ -122,6 +122,33 @@ fn logins_that_find_the_queue_full_leave_few_warnings() {
     assert!((1..20).contains(&warnings), "{warnings} warnings of {full} logins:\n{}", stopped.log);
 }
 
+#[test]
+fn a_stop_lets_tunnels_come_to_their_end() {
+    let (mut gateway, echo) = (Setup::new().start(), targets::echo());
+    let mut tunnel = Client::tunnel(gateway.address(), echo.address);
+    tunnel.expect_echo(b"before");
+    gateway.signal(Signal::TERM);
+    let stopping = |line: &str| line.contains("stopping").then_some(());
+    assert!(gateway.log().find(DEADLINE, stopping).is_some());
+    assert!(!targets::is_open(gateway.address()), "new clients go elsewhere");
+    tunnel.expect_echo(b"after");
+    assert!(gateway.is_running());
+    drop(tunnel);
+    assert!(gateway.log().wait_for_end(DEADLINE), "the last session has ended");
+    let record = gateway.session();
+    assert_eq!((record.text("cause"), record.up()), ("closed", 11));
+}
+
+#[test]
+fn a_stop_waits_for_tunnels_no_longer_than_it_may() {
+    let (gateway, echo) = (Setup::new().limit("drain-timeout", "1s").start(), targets::echo());
+    let mut tunnel = Client::tunnel(gateway.address(), echo.address);
+    tunnel.expect_echo(b"before");
+    gateway.signal(Signal::TERM);
+    assert!(gateway.log().wait_for_end(DEADLINE));
+    assert_eq!(gateway.session().text("cause"), "gateway-stopped");
+}
+
 /// How many logins of this cause a record stands for.
 fn failed_authenticators(record: &Record) -> u64 {
     match record.text("event") {

@@ -19,6 +19,8 @@ pub(crate) struct Limits {
     pub(crate) idle_timeout: Duration,
     /// How long a BIND waits for its peer.
     pub(crate) bind_timeout: Duration,
+    /// How long open sessions may go on when the gateway is told to stop.
+    pub(crate) drain_timeout: Duration,
     /// How long no datagram may move in an association.
     pub(crate) udp_idle_timeout: Duration,
     /// Destinations whose verdicts one association remembers.
@@ -40,6 +42,7 @@ impl Default for Limits {
             idle_timeout: Duration::from_secs(3600),
             bind_timeout: Duration::from_secs(120),
             udp_idle_timeout: Duration::from_secs(180),
+            drain_timeout: Duration::from_secs(30),
             destinations_per_association: 1024,
             max_sessions: 100_000,
             max_sessions_per_source: 2_000,
@@ -59,6 +62,7 @@ impl Limits {
             ("idle-timeout", &mut limits.idle_timeout),
             ("bind-timeout", &mut limits.bind_timeout),
             ("udp-idle-timeout", &mut limits.udp_idle_timeout),
+            ("drain-timeout", &mut limits.drain_timeout),
         ];
         for (key, limit) in times {
             if let Some(time) = time(&mut fields, key, findings) {

@@ -3,6 +3,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use super::*;
+use crate::roster::SessionId;
 
 const REFERENCE: &str = include_str!("../../../docs/audit.md");
 
@@ -29,7 +30,7 @@ fn keys_of_a_full_line() -> BTreeSet<String> {
         valid_until: Some(Timestamp::UNIX_EPOCH),
         expired: true,
         command: Some("connect"),
-        target: Some("web:80"),
+        target: Some("web:80".into()),
         dialled: Some(address),
         bound: Some(address),
         advertised: Some(address),

@@ -83,8 +83,8 @@ impl Accepted {
         authenticator: &dyn Authenticator,
         session: &mut Session,
     ) -> Result<Authenticated, Ended> {
-        session.record.method = Some(name.clone());
-        let client = session.record.client;
+        session.record.facts().method = Some(name.clone());
+        let client = session.record.client();
         let local = self.io.socket.local_addr().unwrap_or(client);
         // A login that is refused for its protection leaves no identity, but why groups had a part in it.
         let groups_missing = OnceLock::new();
@@ -99,7 +99,7 @@ impl Accepted {
             let mut pipe = AuthSession::new(socket, received, ClientInfo::new(client, local), &allowed);
             session.in_time(authenticator.authenticate(&mut pipe)).await
         };
-        session.record.groups_missing = groups_missing.into_inner();
+        session.record.facts().groups_missing = groups_missing.into_inner();
         let authenticated = match authenticated {
             Ok(Ok(authenticated)) => authenticated,
             Err(late) => return Err(Ended::with_octets(self.io, authenticator.farewell(), late)),
@@ -108,14 +108,14 @@ impl Accepted {
         let level = authenticated.level();
         let mut identity = authenticated.identity.by(name.clone());
         identity.level = level;
-        session.record.groups_missing = groups_missing_for(session, &identity).map(Into::into);
+        session.record.facts().groups_missing = groups_missing_for(session, &identity).map(Into::into);
         let levels = levels(session, &identity);
         // Where the policy says nothing, a method that can protect must.
         let bare = level == Level::None && authenticator.protects() && levels == Levels::Unrestricted;
         if bare || !levels.allow(level) {
             return Err(Ended::with_octets(self.io, &[], End::LevelNotAllowed));
         }
-        session.record.identity = Some(Arc::new(identity));
+        session.record.facts().identity = Some(Arc::new(identity));
         Ok(Authenticated::new(ClientStream::new(self.io, authenticated.protection)))
     }
 }
@@ -123,7 +123,7 @@ impl Accepted {
 /// The authenticators on offer to this client, in the policy's order. One that can give no protection is left
 /// out where every row of the policy asks for some.
 fn doors(session: &Session) -> Vec<Door> {
-    let doors = session.snapshot.ruleset.doors(&session.record.listener, session.record.client.ip());
+    let doors = session.snapshot.ruleset.doors(session.record.listener(), session.record.client().ip());
     doors
         .iter()
         .filter_map(|door| Some((door, session.snapshot.authenticator(door.method())?)))
@@ -134,7 +134,7 @@ fn doors(session: &Session) -> Vec<Door> {
 
 /// The levels that the policy allows; no row at all allows none.
 fn levels(session: &Session, identity: &Identity) -> Levels {
-    let (listener, client) = (&session.record.listener, session.record.client.ip());
+    let (listener, client) = (session.record.listener(), session.record.client().ip());
     session.snapshot.ruleset.levels(listener, client, identity).unwrap_or(Levels::Only(Vec::new()))
 }
 

@@ -4,6 +4,7 @@ use socks_core::wire::{DecodeError, Request};
 use socks_core::{ClientStream, ReceiveError};
 
 use crate::outcome::End;
+use crate::roster::Asked;
 
 use super::requested::Requested;
 use super::{Ended, Session};
@@ -22,13 +23,15 @@ impl Authenticated {
         let received = session.in_time(self.stream.receive::<Request>()).await.map_err(Ended::silently)?;
         match received {
             Ok(request) => {
-                session.record.command = Some(request.command);
-                session.record.target = Some(request.target.to_string().into());
+                session.record.learn(|facts| {
+                    facts.command = Some(request.command);
+                    facts.asked = Some(Asked::For(request.target.clone()));
+                });
                 Ok(Requested::new(self.stream, request))
             }
             Err(error) => {
                 if let ReceiveError::Decode(DecodeError::Name { name, .. }) = &error {
-                    session.record.target = Some(name.clone());
+                    session.record.facts().asked = Some(Asked::Odd(name.clone()));
                 }
                 Err(Ended::with_reply(self.stream, End::Request(error)))
             }

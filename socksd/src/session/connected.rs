@@ -39,7 +39,7 @@ impl Connected {
 
 /// When the session has to end because its proof of identity does; `None`: the rule lets it go on.
 pub(super) fn cutoff_of(permit: &Permit, session: &Session) -> Option<Cutoff> {
-    let valid_until = session.record.identity.as_ref().and_then(|identity| identity.valid_until);
+    let valid_until = session.record.identity().and_then(|identity| identity.valid_until);
     cutoff(valid_until?, permit.terms().ticket_end, Timestamp::now())
 }
 
@@ -59,7 +59,7 @@ fn cutoff(end: Timestamp, ticket_end: TicketEnd, now: Timestamp) -> Option<Cutof
 pub(super) struct Tunnel {
     connected: Connected,
     gateway: Arc<Gateway>,
-    record: Box<Record>,
+    record: Record,
     _ticket: Ticket,
     _rule_ticket: Option<RuleTicket>,
 }
@@ -69,7 +69,7 @@ impl Tunnel {
         Self {
             connected,
             gateway: session.gateway,
-            record: Box::new(session.record),
+            record: session.record,
             _ticket: session.ticket,
             _rule_ticket: session.rule_ticket,
         }
@@ -77,7 +77,7 @@ impl Tunnel {
 
     pub(super) async fn run(mut self) {
         let Connected { client, target, idle_timeout, cutoff } = self.connected;
-        let progress = self.record.progress.clone();
+        let progress = self.record.live().progress.clone();
         let terms = Terms { idle_timeout, meter: Arc::new(Unlimited), progress, cutoff };
         let end = self.gateway.relayer.run(client, target, terms).await;
         self.record.finish(&End::Relayed(end));

@@ -12,7 +12,7 @@ mod ended;
 mod permitted;
 mod requested;
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -36,12 +36,9 @@ pub(crate) use ended::Ended;
 
 /// A connection that a listener took, with its place among the sessions.
 pub(crate) struct Arrival {
-    pub(crate) gateway: Arc<Gateway>,
+    pub(crate) record: Record,
     pub(crate) ticket: Ticket,
-    pub(crate) listener: Arc<str>,
     pub(crate) socket: TcpStream,
-    /// Canonical: an IPv4 client of an IPv6 socket has its IPv4 address.
-    pub(crate) client: SocketAddr,
 }
 
 /// What belongs to a session beside its streams.
@@ -82,20 +79,20 @@ enum Step {
 }
 
 async fn establish(arrival: Arrival) -> Option<Established> {
-    let snapshot = arrival.gateway.snapshot.load_full();
-    let mut record = Record::open(arrival.gateway.clone(), arrival.listener, arrival.client);
-    record.generation = snapshot.ruleset.generation();
+    let Arrival { record, ticket, socket } = arrival;
+    let snapshot = record.gateway().snapshot.load_full();
+    record.facts().generation = snapshot.ruleset.generation();
     let patience = snapshot.settings.limits.handshake_timeout;
     let mut session = Session {
-        gateway: arrival.gateway,
+        gateway: record.gateway().clone(),
         snapshot,
         record,
-        ticket: arrival.ticket,
+        ticket,
         rule_ticket: None,
         patience,
         impatient_at: Instant::now().checked_add(patience),
     };
-    match steps(arrival.socket, &mut session).await {
+    match steps(socket, &mut session).await {
         Ok(Step::Connected(connected)) => Some(Established::Tunnel(Tunnel::new(connected, session))),
         Ok(Step::Opened(opened)) => {
             Some(Established::Association(Box::new(Associated::new(opened, session))))
@@ -135,16 +132,17 @@ impl Session {
     /// The addresses by which others reach what the client of this listener has asked for.
     fn advertised(&self) -> Advertised {
         let mut listeners = self.snapshot.listeners.iter();
-        let own = listeners.find(|listener| listener.name == self.record.listener);
+        let own = listeners.find(|listener| listener.name == *self.record.listener());
         own.map(|listener| listener.advertise).unwrap_or_default()
     }
 
     /// What the policy says to an operation with what is known of it; `None` for one that is not yet known.
     fn decide(&self, operation: Option<Operation<'_>>, address: Option<IpAddr>) -> Decision {
+        let identity = self.record.identity();
         self.snapshot.ruleset.decide(&Query {
-            listener: &self.record.listener,
-            client: self.record.client,
-            identity: self.record.identity.as_deref(),
+            listener: self.record.listener(),
+            client: self.record.client(),
+            identity: identity.as_deref(),
             operation,
             address,
             gateway: &self.gateway.own.load(),

@@ -57,7 +57,7 @@ pub(super) fn tickets(
     let mut tickets: Vec<RuleTicket> = Vec::new();
     let mut admitted = Vec::with_capacity(permits.len());
     for permit in permits {
-        session.record.rule = Some(permit.rule().clone());
+        session.record.facts().rule = Some(permit.rule().clone());
         let Some(most) = permit.terms().sessions else {
             admitted.push(permit);
             continue;
@@ -73,8 +73,8 @@ pub(super) fn tickets(
 
 /// A place in the rule that permits, if it has one left.
 pub(super) fn ticket(permit: &Permit, most: u32, session: &Session) -> Option<RuleTicket> {
-    let identity = session.record.identity.as_deref()?;
-    let holder = holder(identity, session.record.client);
+    let identity = session.record.identity()?;
+    let holder = holder(&identity, session.record.client());
     session.gateway.rule_sessions.admit(RuleHolder { rule: permit.rule().clone(), holder }, most)
 }
 
@@ -84,14 +84,15 @@ async fn reply(
     session: &mut Session,
 ) -> Result<Connected, Ended> {
     let Dialled { socket, permit, address } = dialled;
-    let record = &mut session.record;
-    record.rule = Some(permit.rule().clone());
-    record.dialled = Some(address);
+    session.record.learn(|facts| {
+        facts.rule = Some(permit.rule().clone());
+        facts.dialled = Some(address);
+    });
     let bound = match socket.local_addr() {
         Ok(bound) => SocketAddr::new(bound.ip().to_canonical(), bound.port()),
         Err(error) => return Err(Ended::silently(End::Reply(error))),
     };
-    record.bound = Some(bound);
+    session.record.facts().bound = Some(bound);
     grant(&mut stream, bound).await?;
     Ok(Connected::under(&permit, stream, socket, session))
 }

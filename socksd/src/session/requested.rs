@@ -61,7 +61,7 @@ impl Requested {
     }
 
     fn refuse(self, end: End, session: &mut Session) -> Ended {
-        session.record.rule = end.rule().cloned();
+        session.record.facts().rule = end.rule().cloned();
         Ended::with_reply(self.stream, end)
     }
 }

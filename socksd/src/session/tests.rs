@@ -19,7 +19,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::JoinHandle;
 
-use super::{Arrival, serve};
+use super::{Arrival, Record, serve};
 use crate::admission::{SessionLimits, Source};
 use crate::audit::Audit;
 use crate::gateway::Gateway;
@@ -159,13 +159,8 @@ impl Bench {
         let (socket, client_address) = accepted.unwrap();
         let limits = SessionLimits { total: 10, per_source: 10 };
         let ticket = self.gateway.admission.admit(Source::of(client_address.ip()), limits).unwrap();
-        let arrival = Arrival {
-            gateway: self.gateway.clone(),
-            ticket,
-            listener: "127.0.0.1:0".into(),
-            socket,
-            client: client_address,
-        };
+        let record = Record::open(self.gateway.clone(), "127.0.0.1:0".into(), client_address);
+        let arrival = Arrival { record, ticket, socket };
         (client.unwrap(), tokio::spawn(serve(arrival)))
     }
 

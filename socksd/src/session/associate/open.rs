@@ -36,7 +36,7 @@ pub(in crate::session) struct Permitted {
 /// An open association and what it holds.
 pub(in crate::session) struct Associated {
     association: Association<Judge>,
-    record: Box<Record>,
+    record: Record,
     _ticket: Ticket,
     _rule_ticket: Option<RuleTicket>,
     _places: Places,
@@ -62,12 +62,14 @@ impl Permitted {
             Err(end) => return Err(Ended::with_reply(stream, end)),
         };
         let told = session.advertised().instead_of(sockets.bound);
-        session.record.bound = Some(sockets.bound);
-        session.record.advertised = Some(told).filter(|told| *told != sockets.bound);
         let tally = Arc::new(Tally::default());
-        session.record.association = Some(tally.clone());
+        session.record.learn(|facts| {
+            facts.bound = Some(sockets.bound);
+            facts.advertised = Some(told).filter(|told| *told != sockets.bound);
+            facts.association = Some(tally.clone());
+        });
         grant(&mut stream, told).await?;
-        let lock = ClientLock::new(session.record.client, &named);
+        let lock = ClientLock::new(session.record.client(), &named);
         let association = Association {
             control: stream,
             client: sockets.client,
@@ -90,7 +92,7 @@ impl Associated {
     pub(in crate::session) fn new(opened: Opened, session: Session) -> Self {
         Self {
             association: *opened.association,
-            record: Box::new(session.record),
+            record: session.record,
             _ticket: session.ticket,
             _rule_ticket: session.rule_ticket,
             _places: opened.places,
@@ -123,20 +125,20 @@ fn sockets(
 
 /// A place among the rule's associations, if it limits them.
 fn place(permit: &Permit, session: &Session) -> Result<Option<RuleTicket>, End> {
-    let (Some(most), Some(identity)) = (permit.terms().udp.associations, session.record.identity.as_deref())
-    else {
+    let (Some(most), Some(identity)) = (permit.terms().udp.associations, session.record.identity()) else {
         return Ok(None);
     };
-    let holder = RuleHolder { rule: permit.rule().clone(), holder: holder(identity, session.record.client) };
+    let holder =
+        RuleHolder { rule: permit.rule().clone(), holder: holder(&identity, session.record.client()) };
     session.gateway.rule_associations.admit(holder, most).map(Some).ok_or(End::AssociationsFull)
 }
 
 fn judge(permit: &Permit, routes: super::route::Routes, tally: Arc<Tally>, session: &Session) -> Judge {
     let record = &session.record;
-    let (gateway, identity) = (session.gateway.clone(), record.identity.as_deref());
+    let (gateway, identity) = (session.gateway.clone(), record.identity());
     let udp = permit.terms().udp;
     let bucket = udp.datagrams.map(|rate| Bucket::new(rate, Instant::now()));
-    let facts = Facts::new(gateway, record.listener.clone(), record.client, identity);
+    let facts = Facts::new(gateway, record.listener().clone(), record.client(), identity.as_deref());
     Judge::new(facts, Terms { routes, replies: udp.replies, bucket, tally })
 }
 

@@ -66,8 +66,10 @@ impl Listening {
             Ok(arrived) => arrived,
             Err(end) => return Err(Ended::with_reply(stream, end)),
         };
-        session.record.rule = Some(permit.rule().clone());
-        session.record.peer = Some(address);
+        session.record.learn(|facts| {
+            facts.rule = Some(permit.rule().clone());
+            facts.peer = Some(address);
+        });
         grant(&mut stream, address).await?;
         Ok(Connected::under(&permit, stream, socket, session))
     }
@@ -101,7 +103,7 @@ impl Door {
                 }
                 Verdict::Refuse => {
                     debug!(peer = %address, "peer refused");
-                    session.record.refused_peers += 1;
+                    session.record.facts().refused_peers += 1;
                     refuse(&socket);
                 }
                 Verdict::End(end) => return Err(end),

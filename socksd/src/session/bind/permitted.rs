@@ -35,8 +35,10 @@ impl Permitted {
             Err(end) => return Err(Ended::with_reply(stream, end)),
         };
         let Front { socket, bound, told } = front;
-        session.record.bound = Some(bound);
-        session.record.advertised = Some(told).filter(|told| *told != bound);
+        session.record.learn(|facts| {
+            facts.bound = Some(bound);
+            facts.advertised = Some(told).filter(|told| *told != bound);
+        });
         let most = permit.terms().bind.timeout.unwrap_or(session.snapshot.settings.limits.bind_timeout);
         let until = Instant::now() + most;
         grant(&mut stream, told).await?;
@@ -55,7 +57,7 @@ fn open(
     let (tickets, permits) = tickets(permits, session)?;
     let wildcard = wildcard(&target, &permits, local.ip().to_canonical());
     let (permit, addresses) = of_family(permits, wildcard).ok_or(End::Undecided)?;
-    session.record.rule = Some(permit.rule().clone());
+    session.record.facts().rule = Some(permit.rule().clone());
     session.rule_ticket = tickets.into_iter().find(|ticket| ticket.rule() == &**permit.rule());
     let expected = Expected::new(target, addresses, permit.terms().bind.peer);
     let (expects, advertised) = (expected.address(), session.advertised());

@@ -1,0 +1,256 @@
+//! The sessions that are open now: what is known of each, and how one is ended from outside.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Instant;
+
+use jiff::Timestamp;
+use socks_core::Identity;
+use socks_core::relay::{Progress, Way};
+use socks_core::udp::Tally;
+use socks_core::wire::{Command, Target};
+use tokio::task::AbortHandle;
+
+/// Parts of the roster with a lock each, so that threads which open sessions seldom wait for each other.
+const SHARDS: usize = 16;
+
+/// All sessions that have no end record yet.
+#[derive(Debug, Default)]
+pub(crate) struct Roster([Mutex<HashMap<u64, Arc<Live>>>; SHARDS]);
+
+/// One session, for everybody who is not the session itself.
+#[derive(Debug)]
+pub(crate) struct Live {
+    pub(crate) id: SessionId,
+    pub(crate) started: Timestamp,
+    pub(crate) clock: Instant,
+    /// The listener's name.
+    pub(crate) listener: Arc<str>,
+    /// The client's address, canonical.
+    pub(crate) client: SocketAddr,
+    /// Octets relayed.
+    pub(crate) progress: Arc<Progress>,
+    facts: Mutex<Facts>,
+    ending: OnceLock<Ending>,
+    task: OnceLock<AbortHandle>,
+}
+
+/// What is learned of a session while it runs.
+#[derive(Debug, Default)]
+pub(crate) struct Facts {
+    /// The authenticator that was chosen.
+    pub(crate) method: Option<Arc<str>>,
+    /// Who the client is, once it is proven.
+    pub(crate) identity: Option<Arc<Identity>>,
+    /// Why the groups of the name that a login proved could not be learned, also where it was refused then.
+    pub(crate) groups_missing: Option<Box<str>>,
+    /// What it asked for.
+    pub(crate) command: Option<Command>,
+    /// Where to.
+    pub(crate) asked: Option<Asked>,
+    /// The rule that permitted or denied.
+    pub(crate) rule: Option<Arc<str>>,
+    /// The generation of the policy that decided.
+    pub(crate) generation: u64,
+    /// The address that was dialled.
+    pub(crate) dialled: Option<SocketAddr>,
+    /// The gateway's own end of that connection; for BIND, where it listened.
+    pub(crate) bound: Option<SocketAddr>,
+    /// Where the client was told that the gateway listens, if that is another address.
+    pub(crate) advertised: Option<SocketAddr>,
+    /// The peer of a BIND.
+    pub(crate) peer: Option<SocketAddr>,
+    /// How many others came in its place.
+    pub(crate) refused_peers: u64,
+    /// Datagrams of an association, which count in place of [`Live::progress`].
+    pub(crate) association: Option<Arc<Tally>>,
+}
+
+/// The target of a request.
+#[derive(Debug, Clone)]
+pub(crate) enum Asked {
+    /// One that could be read.
+    For(Target),
+    /// A name that is none, escaped.
+    Odd(Box<str>),
+}
+
+/// Why somebody else ended a session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// The gateway stops, and the time for the last sessions is over.
+    Drained,
+}
+
+/// A number that no other session of this gateway has, before or after a restart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct SessionId {
+    /// When the gateway started, in milliseconds.
+    pub(crate) boot: u64,
+    /// Which of its sessions it is.
+    pub(crate) number: u64,
+}
+
+impl Roster {
+    /// Adds a session that begins now.
+    pub(crate) fn enter(&self, id: SessionId, listener: Arc<str>, client: SocketAddr) -> Arc<Live> {
+        let live = Arc::new(Live {
+            id,
+            started: Timestamp::now(),
+            clock: Instant::now(),
+            listener,
+            client,
+            progress: Arc::default(),
+            facts: Mutex::default(),
+            ending: OnceLock::new(),
+            task: OnceLock::new(),
+        });
+        self.shard(id.number).insert(id.number, live.clone());
+        live
+    }
+
+    /// Takes out a session that is over.
+    pub(crate) fn leave(&self, id: SessionId) {
+        self.shard(id.number).remove(&id.number);
+    }
+
+    /// All sessions of one moment, shard by shard: nobody waits for the whole list. The oldest comes first.
+    pub(crate) fn list(&self) -> Vec<Arc<Live>> {
+        let mut all = Vec::new();
+        for shard in &self.0 {
+            all.extend(lock(shard).values().cloned());
+        }
+        all.sort_unstable_by_key(|live| live.id.number);
+        all
+    }
+
+    fn shard(&self, number: u64) -> MutexGuard<'_, HashMap<u64, Arc<Live>>> {
+        let index = usize::try_from(number % SHARDS as u64).unwrap_or_default();
+        lock(self.0.get(index).unwrap_or(&self.0[0]))
+    }
+}
+
+impl Live {
+    /// What is known of the session; hold it for a moment only, and never across an await.
+    pub(crate) fn facts(&self) -> MutexGuard<'_, Facts> {
+        lock(&self.facts)
+    }
+
+    /// Lets [`Live::end`] reach the task that serves the session.
+    pub(crate) fn attach(&self, task: AbortHandle) {
+        let task = self.task.get_or_init(|| task);
+        // Somebody may have been quicker.
+        if self.ending.get().is_some() {
+            task.abort();
+        }
+    }
+
+    /// Ends the session; its end record tells why. The first reason counts; `false`: there was one already.
+    pub(crate) fn end(&self, why: Ending) -> bool {
+        let is_first = self.ending.set(why).is_ok();
+        if let Some(task) = self.task.get() {
+            task.abort();
+        }
+        is_first
+    }
+
+    /// Why somebody else has ended it.
+    pub(crate) fn ending(&self) -> Option<&Ending> {
+        self.ending.get()
+    }
+
+    /// Octets that were relayed one way.
+    pub(crate) fn octets(&self, facts: &Facts, way: Way) -> u64 {
+        match (&facts.association, way) {
+            (Some(tally), way) => tally.octets(way),
+            (None, Way::Up) => self.progress.up(),
+            (None, Way::Down) => self.progress.down(),
+        }
+    }
+}
+
+impl Facts {
+    /// Tells whether octets could flow. A socket that listens is not yet a connection.
+    pub(crate) fn is_open(&self) -> bool {
+        match self.command {
+            Some(Command::Bind) => self.peer.is_some(),
+            _ => self.bound.is_some(),
+        }
+    }
+}
+
+impl fmt::Display for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:x}-{:x}", self.boot, self.number)
+    }
+}
+
+impl fmt::Display for Asked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::For(target) => target.fmt(f),
+            Self::Odd(name) => f.write_str(name),
+        }
+    }
+}
+
+/// Each change is one step, so what a panicking holder of the lock left behind is whole.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use super::*;
+
+    fn enter(roster: &Roster, number: u64) -> Arc<Live> {
+        roster.enter(SessionId { boot: 1, number }, "main".into(), ([192, 0, 2, 1], 1).into())
+    }
+
+    #[test]
+    fn a_session_is_listed_until_it_leaves() {
+        let roster = Roster::default();
+        let numbers = || roster.list().iter().map(|live| live.id.number).collect::<Vec<_>>();
+        for number in [3, 40, 1, 17] {
+            enter(&roster, number);
+        }
+        assert_eq!(numbers(), [1, 3, 17, 40]);
+        roster.leave(SessionId { boot: 1, number: 17 });
+        assert_eq!(numbers(), [1, 3, 40]);
+    }
+
+    #[tokio::test]
+    async fn a_session_ends_once_and_for_the_first_reason() {
+        let live = enter(&Roster::default(), 1);
+        let task = tokio::spawn(pending::<()>());
+        live.attach(task.abort_handle());
+        assert!(live.end(Ending::Drained));
+        assert!(!live.end(Ending::Drained));
+        assert!(task.await.unwrap_err().is_cancelled());
+        assert_eq!(live.ending(), Some(&Ending::Drained));
+    }
+
+    #[tokio::test]
+    async fn a_session_that_was_ended_before_it_had_a_task_does_not_begin() {
+        let live = enter(&Roster::default(), 1);
+        assert!(live.end(Ending::Drained));
+        let task = tokio::spawn(pending::<()>());
+        live.attach(task.abort_handle());
+        assert!(task.await.unwrap_err().is_cancelled());
+    }
+
+    #[test]
+    fn a_bind_is_open_once_its_peer_is_there() {
+        let bound = Some(([192, 0, 2, 1], 1).into());
+        let mut facts = Facts { command: Some(Command::Bind), bound, ..Facts::default() };
+        assert!(!facts.is_open());
+        facts.peer = bound;
+        assert!(facts.is_open());
+        facts = Facts { command: Some(Command::Connect), bound, ..Facts::default() };
+        assert!(facts.is_open());
+    }
+}
