@@ -13,6 +13,7 @@ use tracing::warn;
 
 use crate::admission::{Admission, RuleSessions};
 use crate::audit::Audit;
+use crate::config::OnAuditFailure;
 use crate::refusals::Refusals;
 use crate::roster::{Roster, SessionId};
 use crate::snapshot::Snapshot;
@@ -36,8 +37,9 @@ pub(crate) struct Gateway {
     pub(crate) throttle: Throttle,
     /// One for each address that is tried while another one of the same target is.
     pub(crate) racing: Semaphore,
-    boot: u64,
+    started: Timestamp,
     sessions: AtomicU64,
+    draining: AtomicBool,
     stopping: AtomicBool,
 }
 
@@ -55,14 +57,38 @@ impl Gateway {
             relayer: Relayer::new(relay),
             throttle: Throttle::default(),
             racing: Semaphore::new(racing),
-            boot: u64::try_from(Timestamp::now().as_millisecond()).unwrap_or_default(),
+            started: Timestamp::now(),
             sessions: AtomicU64::new(0),
+            draining: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
         }
     }
 
     pub(crate) fn next_session(&self) -> SessionId {
-        SessionId { boot: self.boot, number: self.sessions.fetch_add(1, Ordering::Relaxed) + 1 }
+        let boot = u64::try_from(self.started.as_millisecond()).unwrap_or_default();
+        SessionId { boot, number: self.sessions.fetch_add(1, Ordering::Relaxed) + 1 }
+    }
+
+    /// When it started.
+    pub(crate) fn started(&self) -> Timestamp {
+        self.started
+    }
+
+    /// Says that no new sessions are taken from now on, and those that are open come to their end.
+    pub(crate) fn drain(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// Why no new session would be served; `None`: it would.
+    pub(crate) fn unready(&self) -> Option<&'static str> {
+        let is_strict = self.snapshot.load().settings.audit.on_failure == OnAuditFailure::Refuse;
+        if self.draining.load(Ordering::Relaxed) {
+            Some("the gateway stops")
+        } else if is_strict && self.audit.is_failing() {
+            Some("the audit file cannot be written")
+        } else {
+            None
+        }
     }
 
     /// Says that sessions which are dropped from now on end because the gateway stops.

@@ -13,11 +13,13 @@
 //! }
 //! ```
 
+mod admin;
 mod admission;
 mod audit;
 mod command;
 mod config;
 mod dial;
+mod explain;
 mod gateway;
 mod listen;
 mod log;

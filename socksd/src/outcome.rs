@@ -211,6 +211,7 @@ impl End {
             Self::Reply(_) | Self::ClientLeft(_) => "client-lost",
             Self::Relayed(end) => relay_cause(end),
             Self::Associated(end) => association_cause(end),
+            Self::Outside(Ending::Killed { .. }) => "killed",
             Self::Outside(Ending::Drained) | Self::Stopped => "gateway-stopped",
             Self::Panicked => "internal-error",
             Self::Dropped => "cancelled",
@@ -247,6 +248,7 @@ impl End {
             Self::Associated(AssociationEnd::ClientFailed(error)) => write!(text, "client: {error}"),
             Self::Associated(AssociationEnd::SocketFailed(_, error)) => write!(text, "socket: {error}"),
             Self::Associated(AssociationEnd::Seal(error)) => write!(text, "{error}"),
+            Self::Outside(Ending::Killed { by }) => write!(text, "by {by}"),
             _ => Ok(()),
         };
         text

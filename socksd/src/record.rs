@@ -196,7 +196,7 @@ impl Drop for Record {
     }
 }
 
-fn command_word(command: Command) -> &'static str {
+pub(crate) fn command_word(command: Command) -> &'static str {
     match command {
         Command::Connect => "connect",
         Command::Bind => "bind",

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 use socks_core::Identity;
 use socks_core::relay::{Progress, Way};
 use socks_core::udp::Tally;
@@ -80,6 +81,11 @@ pub(crate) enum Asked {
 /// Why somebody else ended a session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Ending {
+    /// An operator did.
+    Killed {
+        /// Who it was.
+        by: Arc<str>,
+    },
     /// The gateway stops, and the time for the last sessions is over.
     Drained,
 }
@@ -91,6 +97,20 @@ pub(crate) struct SessionId {
     pub(crate) boot: u64,
     /// Which of its sessions it is.
     pub(crate) number: u64,
+}
+
+/// How far a session has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Stage {
+    /// Nobody has proven to be anybody.
+    Greeting,
+    /// The client is known, what it wants is not.
+    Authenticated,
+    /// What it wants is judged, looked up, dialled, or listened for.
+    Opening,
+    /// Octets or datagrams flow.
+    Open,
 }
 
 impl Roster {
@@ -172,12 +192,32 @@ impl Live {
 }
 
 impl Facts {
+    pub(crate) fn stage(&self) -> Stage {
+        match (&self.identity, self.command) {
+            _ if self.is_open() => Stage::Open,
+            (_, Some(_)) => Stage::Opening,
+            (Some(_), None) => Stage::Authenticated,
+            (None, None) => Stage::Greeting,
+        }
+    }
+
     /// Tells whether octets could flow. A socket that listens is not yet a connection.
     pub(crate) fn is_open(&self) -> bool {
         match self.command {
             Some(Command::Bind) => self.peer.is_some(),
             _ => self.bound.is_some(),
         }
+    }
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Greeting => "greeting",
+            Self::Authenticated => "authenticated",
+            Self::Opening => "opening",
+            Self::Open => "open",
+        })
     }
 }
 

@@ -3,7 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rustix::io::Errno;
@@ -42,6 +42,7 @@ pub(crate) struct Sources {
     pub(crate) config: PathBuf,
     pub(crate) registry: Registry,
     pub(crate) log: Log,
+    pub(crate) reloading: Mutex<()>,
 }
 
 /// A listener whose socket is open.
@@ -99,7 +100,7 @@ pub(crate) async fn run(intake: Intake, listening: Vec<Listening>, sources: &Arc
             _ = reload.recv() => {
                 let (gateway, sources) = (gateway.clone(), sources.clone());
                 // Reading and compiling may take long, and this thread carries sessions.
-                let reloading = tokio::task::spawn_blocking(move || reload_files(&gateway, &sources));
+                let reloading = tokio::task::spawn_blocking(move || drop(reload_files(&gateway, &sources)));
                 if reloading.await.is_err() {
                     error!("nothing was reloaded: a bug of the gateway's, see above");
                 }
@@ -111,6 +112,7 @@ pub(crate) async fn run(intake: Intake, listening: Vec<Listening>, sources: &Arc
             }
         }
     }
+    gateway.drain();
     // The ports are closed, so that clients go elsewhere.
     accepting.shutdown().await;
     drain(&gateway, async {
@@ -140,39 +142,56 @@ async fn drain(gateway: &Gateway, at_once: impl Future<Output = ()>) {
     }
 }
 
+/// What a reload has brought.
+#[derive(Debug)]
+pub(crate) struct Reloaded {
+    /// The generation of the policy that is in force now.
+    pub(crate) policy: u64,
+    pub(crate) warnings: Vec<String>,
+}
+
 /// Reads everything anew and swaps it in one step; a file with any mistake changes nothing.
-fn reload_files(gateway: &Gateway, sources: &Sources) {
+///
+/// # Errors
+/// All mistakes, as the log has them.
+pub(crate) fn reload_files(gateway: &Gateway, sources: &Sources) -> Result<Reloaded, String> {
+    // One after the other: each builds on what the one before has left.
+    let _alone = sources.reloading.lock().unwrap_or_else(PoisonError::into_inner);
     let before = gateway.snapshot.load_full();
-    match Snapshot::load(&sources.config, &sources.registry, Some(&before)) {
+    let checked = match Snapshot::load(&sources.config, &sources.registry, Some(&before)) {
         // The policy was checked against the listeners' new names, and the sockets have the old ones.
         Ok(checked) if checked.snapshot.listeners != before.listeners => {
-            error!("nothing was reloaded: `listeners` has changed, which takes a restart");
+            Err("`listeners` has changed, which takes a restart".to_owned())
         }
-        Ok(checked) => {
-            for warning in checked.warnings.iter() {
-                warn!("{warning}");
-            }
-            warn_of_restart(&before, &checked.snapshot);
-            let policy = checked.snapshot.ruleset.generation();
-            gateway.snapshot.store(Arc::new(checked.snapshot));
-            // Said only now: who reads it may count on the new policy.
-            info!(policy, "reloaded");
-        }
-        Err(findings) => error!("nothing was reloaded:\n{findings}"),
+        Ok(checked) => Ok(checked),
+        Err(findings) => Err(findings.to_string()),
+    };
+    let checked = checked.inspect_err(|why| error!("nothing was reloaded: {why}"))?;
+    let mut warnings = checked.snapshot.warnings.clone();
+    warnings.extend(needs_restart(&before, &checked.snapshot));
+    for warning in &warnings {
+        warn!("{warning}");
     }
+    let policy = checked.snapshot.ruleset.generation();
+    gateway.snapshot.store(Arc::new(checked.snapshot));
+    // Said only now: who reads it may count on the new policy.
+    info!(policy, "reloaded");
+    Ok(Reloaded { policy, warnings })
 }
 
 /// Some keys are read only once.
-fn warn_of_restart(before: &Snapshot, now: &Snapshot) {
+fn needs_restart(before: &Snapshot, now: &Snapshot) -> Vec<String> {
     let (old, new) = (&before.settings, &now.settings);
     let unchanged = [
         ("audit.file", old.audit.file == new.audit.file),
         ("audit.refusals-every", old.audit.refusals_every == new.audit.refusals_every),
         ("log", old.log == new.log),
+        ("admin", old.admin == new.admin),
     ];
-    for (key, _) in unchanged.into_iter().filter(|(_, unchanged)| !unchanged) {
-        warn!(key, "this key has changed and takes a restart; everything else is in force");
-    }
+    let changed = unchanged.into_iter().filter(|(_, unchanged)| !unchanged);
+    changed
+        .map(|(key, _)| format!("`{key}` has changed, which takes a restart; everything else is in force"))
+        .collect()
 }
 
 /// What accepting connections takes, and where they go.

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use socks_auth::{Authenticator, BuildContext, Registry};
 use socks_config::{Document, Finding, Findings, Severity};
 use socks_policy::{Context, Loaded, Ruleset};
@@ -16,6 +17,10 @@ pub(crate) struct Snapshot {
     pub(crate) settings: Settings,
     pub(crate) ruleset: Ruleset,
     pub(crate) resolver: Resolver,
+    /// When its files were read.
+    pub(crate) loaded: Timestamp,
+    /// What the operator should know of it.
+    pub(crate) warnings: Vec<String>,
     authenticators: Vec<(Arc<str>, Arc<dyn Authenticator>)>,
 }
 
@@ -62,6 +67,8 @@ impl Snapshot {
                     settings: config.settings,
                     ruleset: ruleset.with_generation(generation),
                     resolver,
+                    loaded: Timestamp::now(),
+                    warnings: findings.iter().map(ToString::to_string).collect(),
                     authenticators,
                 },
                 warnings: findings,
@@ -133,11 +140,8 @@ fn load_policy(policy: &PolicyFile<'_>, config: &Config<'_>, findings: &mut Find
     };
     let authenticators: Vec<&str> = config.auth.iter().map(|entry| &*entry.name).collect();
     let listeners: Vec<&str> = config.listeners.iter().map(|listener| &*listener.name).collect();
-    let context = Context {
-        authenticators: Some(&authenticators),
-        listeners: Some(&listeners),
-        now: jiff::Timestamp::now(),
-    };
+    let context =
+        Context { authenticators: Some(&authenticators), listeners: Some(&listeners), now: Timestamp::now() };
     match Ruleset::load(&document, &context) {
         Ok(Loaded { ruleset, warnings }) => {
             findings.extend(warnings);

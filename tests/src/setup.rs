@@ -169,7 +169,17 @@ impl Setup {
     /// When it does not come up, with all that it said.
     #[track_caller]
     pub fn start(&self) -> Gateway {
+        self.start_with(|_| ())
+    }
+
+    /// The same, with files of the test's own beside those that are written.
+    ///
+    /// # Panics
+    /// When it does not come up, with all that it said.
+    #[track_caller]
+    pub fn start_with(&self, prepare: impl FnOnce(&Folder)) -> Gateway {
         let folder = self.write();
+        prepare(&folder);
         let mut child = self
             .command(&folder)
             .stdin(Stdio::null())

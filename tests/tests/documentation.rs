@@ -14,7 +14,7 @@ use tests::{DEADLINE, Folder, program};
 /// Blocks of these kinds are not ours to check: other programs' files and commands, and plain text.
 const OTHERS: [&str; 6] = ["powershell", "ini", "toml", "js", "text", "rust,ignore"];
 /// What `socksd.yaml` may begin with.
-const CONFIG: [&str; 7] = ["listeners", "auth", "policy", "limits", "nat64", "audit", "log"];
+const CONFIG: [&str; 8] = ["listeners", "auth", "policy", "limits", "nat64", "admin", "audit", "log"];
 const POLICY: [&str; 5] = ["version", "sets", "clients", "rules", "tests"];
 /// A hash that stands for those which the samples shorten.
 const HASH: &str =
@@ -142,6 +142,7 @@ impl Site {
         let groups = self.groups.as_ref().map(|block| block.text.as_str());
         folder.write("groups.yaml", groups.unwrap_or("groups: {}\n"));
         folder.set_mode("users.yaml", 0o600);
+        folder.write("admin.token", "0123456789abcdef");
         for name in config.split("keytab: ").skip(1).filter_map(|rest| rest.split([' ', '\n']).next()) {
             fs::copy(keytab(), folder.file(name)).expect("a keytab");
         }

@@ -1,10 +1,12 @@
 //! The command line.
 
+mod admin;
 mod doctor;
 mod explain;
 mod policy;
 mod run;
 mod secret;
+mod table;
 mod user;
 
 use std::fmt::Display;
@@ -33,6 +35,14 @@ enum Command {
     Check(ConfigArgument),
     /// Check what Kerberos needs here: keytab, names, clock, replay cache; each finding with its remedy
     Doctor(doctor::Doctor),
+    /// List the open sessions of the running gateway
+    Sessions(admin::Sessions),
+    /// End open sessions of the running gateway
+    Kill(admin::Kill),
+    /// Let the running gateway read its files anew; a file with a mistake changes nothing
+    Reload(admin::Reload),
+    /// Tell how the running gateway is doing
+    Status(admin::Ask),
     /// Test and explain the policy
     #[command(subcommand)]
     Policy(PolicyCommand),
@@ -71,6 +81,8 @@ pub(crate) enum Exit {
     Software = 70,
     /// The system refuses something.
     System = 71,
+    /// The caller may not do that.
+    Denied = 77,
     /// A file has a mistake.
     Config = 78,
 }
@@ -87,6 +99,10 @@ impl Arguments {
             Command::Run(arguments) => run::run(arguments.config, registry),
             Command::Check(arguments) => check(&arguments, &registry),
             Command::Doctor(doctor) => doctor.run(),
+            Command::Sessions(sessions) => sessions.run(),
+            Command::Kill(kill) => kill.run(),
+            Command::Reload(reload) => reload.run(),
+            Command::Status(ask) => ask.status(),
             Command::Policy(PolicyCommand::Test(arguments)) => policy::test(&arguments, &registry),
             Command::Policy(PolicyCommand::Explain(explain)) => explain.run(&registry),
             Command::User(command) => command.run(),

@@ -2,7 +2,7 @@
 
 use std::num::NonZero;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use socks_auth::Registry;
 use socks_core::relay::RelayerOptions;
 use tracing::{error, info, warn};
 
+use crate::admin::{Admin, Desk};
 use crate::audit::Audit;
 use crate::gateway::Gateway;
 use crate::log::Log;
@@ -56,7 +57,8 @@ pub(super) fn run(config: PathBuf, registry: Registry) -> Result<Exit, Exit> {
         info!(sessions, "fewer sessions than `max-sessions`: the limit of open files allows no more");
     }
     let gateway = Arc::new(Gateway::new(snapshot, audit, &relay, racing));
-    let sources = Arc::new(Sources { config: arguments.config, registry, log });
+    let sources = Arc::new(Sources { config: arguments.config, registry, log, reloading: Mutex::default() });
+    let admin = open_admin(&gateway, &sources)?;
     drop(guard);
     let workers = Workers::start(&runtime, threads, LAST_TASKS).map_err(no_thread)?;
     let intake = Intake { gateway: gateway.clone(), seats: workers.seats(), descriptors };
@@ -65,6 +67,7 @@ pub(super) fn run(config: PathBuf, registry: Registry) -> Result<Exit, Exit> {
     workers.stop();
     runtime.shutdown_timeout(LAST_TASKS);
     gateway.refusals.flush(&gateway.audit);
+    drop(admin);
     gateway.audit.close();
     info!("stopped");
     sources.log.tell_of_losses();
@@ -76,6 +79,13 @@ fn open_audit(snapshot: &Snapshot) -> Result<Audit, Exit> {
     let Some(path) = &snapshot.settings.audit.file else { return Ok(Audit::off()) };
     Audit::open(path)
         .map_err(|error| fail(Exit::Config, format_args!("audit file `{}`: {error}", path.display())))
+}
+
+fn open_admin(gateway: &Arc<Gateway>, sources: &Arc<Sources>) -> Result<Option<Admin>, Exit> {
+    let snapshot = gateway.snapshot.load();
+    let Some(config) = &snapshot.settings.admin else { return Ok(None) };
+    let desk = Desk { gateway: gateway.clone(), sources: sources.clone() };
+    Admin::start(config, desk).map(Some).map_err(|error| fail(Exit::Unavailable, error))
 }
 
 fn open_listeners(snapshot: &Snapshot) -> Result<Vec<Listening>, Exit> {

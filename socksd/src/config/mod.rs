@@ -1,5 +1,6 @@
 //! `socksd.yaml`: how the gateway runs. Every key is described in `docs/configuration.md`.
 
+mod admin;
 mod limits;
 mod listener;
 
@@ -10,6 +11,7 @@ use std::time::Duration;
 use socks_config::{Document, Fields, Findings, Node, value};
 use socks_policy::Nat64;
 
+pub(crate) use admin::{AdminConfig, Member, Token};
 pub(crate) use limits::Limits;
 pub(crate) use listener::{Advertised, Listener};
 
@@ -31,6 +33,8 @@ pub(crate) struct Settings {
     pub(crate) limits: Limits,
     pub(crate) audit: AuditConfig,
     pub(crate) log: LogConfig,
+    /// Where operators ask the running gateway.
+    pub(crate) admin: Option<AdminConfig>,
     /// The prefix behind which the network's translator reaches IPv4 addresses.
     pub(crate) nat64: Option<Nat64>,
 }
@@ -119,6 +123,7 @@ impl<'a> Config<'a> {
         if let Some(node) = fields.take("log") {
             config.settings.log = log(node, findings);
         }
+        config.settings.admin = fields.take("admin").and_then(|node| admin::admin(node, base, findings));
         config.settings.nat64 = fields.take("nat64").and_then(|node| findings.note(node.parse()));
         fields.finish(findings);
         config

@@ -1,0 +1,235 @@
+//! Who asks, and what he may do.
+
+use std::ffi::CString;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::extract::Request;
+use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::Response;
+use nix::unistd::{Gid, Uid, User, geteuid, getgrouplist};
+use tokio::task::spawn_blocking;
+
+use crate::config::{AdminConfig, Member, Token};
+
+use super::api::Refused;
+
+/// By which socket somebody came.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Way {
+    /// The Unix socket, with user and group as the kernel tells them; `None`: it did not.
+    Unix(Option<(u32, u32)>),
+    /// The loopback address.
+    Http(SocketAddr),
+}
+
+/// What somebody may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Role {
+    /// Nothing.
+    Stranger,
+    /// Look.
+    Viewer,
+    /// Look and act.
+    Operator,
+}
+
+/// Who is let in.
+#[derive(Debug)]
+pub(super) struct Guests {
+    operators: Vec<Member>,
+    viewers: Option<Vec<Member>>,
+    token: Option<Token>,
+}
+
+/// Somebody at the other end of a connection.
+#[derive(Debug, Clone)]
+pub(super) struct Caller {
+    /// For the record: `alice (uid 1000)`, or the address.
+    pub(super) name: Arc<str>,
+    pub(super) role: Role,
+    /// What makes an operator of one who came by HTTP.
+    token: Option<Token>,
+}
+
+impl Guests {
+    pub(super) fn of(config: &AdminConfig) -> Self {
+        let AdminConfig { operators, viewers, token, .. } = config.clone();
+        Self { operators, viewers, token }
+    }
+
+    /// What the kernel's word about a user and his groups is worth.
+    fn role(&self, uid: Uid, groups: &[Gid]) -> Role {
+        let is_in = |members: &[Member]| {
+            members.iter().any(|member| match member {
+                Member::User(user) => *user == uid,
+                Member::Group(group) => groups.contains(group),
+            })
+        };
+        if uid.is_root() || uid == geteuid() || is_in(&self.operators) {
+            Role::Operator
+        } else if self.viewers.as_deref().is_none_or(is_in) {
+            Role::Viewer
+        } else {
+            Role::Stranger
+        }
+    }
+}
+
+impl Caller {
+    pub(super) async fn of(way: Way, guests: &Arc<Guests>) -> Self {
+        match way {
+            Way::Unix(Some((uid, gid))) => {
+                let guests = guests.clone();
+                // The groups may come over the network.
+                let known =
+                    spawn_blocking(move || Self::user(Uid::from_raw(uid), Gid::from_raw(gid), &guests));
+                known.await.unwrap_or_else(|_| Self::stranger())
+            }
+            Way::Unix(None) => Self::stranger(),
+            Way::Http(peer) => {
+                Self { name: peer.to_string().into(), role: Role::Viewer, token: guests.token.clone() }
+            }
+        }
+    }
+
+    fn stranger() -> Self {
+        Self { name: "unknown".into(), role: Role::Stranger, token: None }
+    }
+
+    fn user(uid: Uid, gid: Gid, guests: &Guests) -> Self {
+        let user = User::from_uid(uid).ok().flatten();
+        let mut groups = vec![gid];
+        if let Some(user) = &user
+            && let Ok(name) = CString::new(user.name.as_str())
+        {
+            groups.extend(getgrouplist(&name, user.gid).unwrap_or_default());
+        }
+        let name = match user {
+            Some(user) => format!("{} (uid {uid})", user.name),
+            None => format!("uid {uid}"),
+        };
+        Self { name: name.into(), role: guests.role(uid, &groups), token: None }
+    }
+
+    /// The same, with what the request shows.
+    fn with_token(mut self, headers: &HeaderMap) -> Result<Self, Refused> {
+        let Some(shown) = headers.get(header::AUTHORIZATION) else { return Ok(self) };
+        let shown = shown.to_str().ok().and_then(|value| value.strip_prefix("Bearer "));
+        match (&self.token, shown) {
+            (Some(token), Some(shown)) if token.is(shown) => {
+                self.role = Role::Operator;
+                self.name = format!("token from {}", self.name).into();
+                Ok(self)
+            }
+            // A socket's client has its role already.
+            (None, _) if self.role != Role::Viewer => Ok(self),
+            _ => Err(Refused(StatusCode::UNAUTHORIZED, "that is not the token".into())),
+        }
+    }
+}
+
+/// Lets only those through who may do what they ask, and no page of another site in their name.
+pub(super) async fn guard(mut request: Request, next: Next) -> Result<Response, Refused> {
+    let headers = request.headers();
+    check_host(headers)?;
+    check_origin(headers)?;
+    let Some(caller) = request.extensions().get::<Caller>() else {
+        return Err(Refused(StatusCode::FORBIDDEN, "nobody asks".into()));
+    };
+    let caller = caller.clone().with_token(headers)?;
+    let is_act = !matches!(*request.method(), Method::GET | Method::HEAD);
+    let needed = if is_act && !is_question(request.uri().path()) { Role::Operator } else { Role::Viewer };
+    if caller.role < needed {
+        let text = match needed {
+            Role::Operator => "only an operator may do that: see `admin` in docs/configuration.md",
+            _ => "you are neither viewer nor operator: see `admin` in docs/configuration.md",
+        };
+        return Err(Refused(StatusCode::FORBIDDEN, text.into()));
+    }
+    request.extensions_mut().insert(caller);
+    Ok(next.run(request).await)
+}
+
+/// What is sent as a POST and changes nothing.
+fn is_question(path: &str) -> bool {
+    path == "/api/explain"
+}
+
+/// A name of another host would be one that a stranger's page has made to point here.
+fn check_host(headers: &HeaderMap) -> Result<(), Refused> {
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or("localhost");
+    if is_local(host) {
+        return Ok(());
+    }
+    Err(Refused(StatusCode::MISDIRECTED_REQUEST, format!("`{}` is not this machine", host.escape_debug())))
+}
+
+fn check_origin(headers: &HeaderMap) -> Result<(), Refused> {
+    let Some(origin) = headers.get(header::ORIGIN) else { return Ok(()) };
+    let host = headers.get(header::HOST).map(|host| host.as_bytes());
+    if origin.as_bytes().strip_prefix(b"http://") == host && host.is_some() {
+        return Ok(());
+    }
+    Err(Refused(StatusCode::FORBIDDEN, "the page that asks is another site's".into()))
+}
+
+/// Tells whether a Host header names this machine by a name that cannot be pointed elsewhere.
+fn is_local(host: &str) -> bool {
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|octet| octet.is_ascii_digit()) => name,
+        _ => host,
+    };
+    matches!(name, "localhost" | "127.0.0.1" | "[::1]")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn guests(operators: &[Member], viewers: Option<&[Member]>) -> Guests {
+        Guests { operators: operators.to_vec(), viewers: viewers.map(<[_]>::to_vec), token: None }
+    }
+
+    #[test]
+    fn the_kernels_word_decides_between_viewer_and_operator() {
+        let (alice, staff) = (Uid::from_raw(4001), Gid::from_raw(5001));
+        let table = [
+            (guests(&[], None), Role::Viewer),
+            (guests(&[Member::User(alice)], None), Role::Operator),
+            (guests(&[Member::Group(staff)], None), Role::Operator),
+            (guests(&[], Some(&[])), Role::Stranger),
+            (guests(&[], Some(&[Member::Group(staff)])), Role::Viewer),
+            (guests(&[Member::User(Uid::from_raw(4002))], Some(&[])), Role::Stranger),
+        ];
+        for (guests, role) in table {
+            assert_eq!(guests.role(alice, &[staff]), role, "{guests:?}");
+            assert_eq!(guests.role(Uid::from_raw(0), &[]), Role::Operator);
+        }
+    }
+
+    #[test]
+    fn only_names_of_this_machine_are_answered() {
+        for host in ["localhost", "localhost:80", "127.0.0.1:9180", "[::1]:9180", "[::1]"] {
+            assert!(is_local(host), "{host}");
+        }
+        for host in
+            ["", "evil.example", "localhost.evil.example", "127.0.0.1.evil.example:80", "127.0.0.2", "::1"]
+        {
+            assert!(!is_local(host), "{host}");
+        }
+    }
+
+    #[test]
+    fn a_page_of_another_site_is_refused() {
+        let headers = |host: &str, origin: &str| {
+            let pairs = [(header::HOST, host), (header::ORIGIN, origin)];
+            pairs.into_iter().map(|(name, value)| (name, value.parse().unwrap())).collect::<HeaderMap>()
+        };
+        assert!(check_origin(&headers("localhost:1", "http://localhost:1")).is_ok());
+        for origin in ["http://localhost:2", "https://localhost:1", "http://evil.example", "null"] {
+            assert!(check_origin(&headers("localhost:1", origin)).is_err(), "{origin}");
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! The admin listener: what an operator asks the running gateway, and tells it.
+//!
+//! It has a thread and a reactor of its own, so that no question ever holds up a session.
+
+mod access;
+mod act;
+mod api;
+mod listener;
+mod rows;
+mod status;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use tokio::sync::oneshot;
+use tracing::info;
+
+use crate::config::AdminConfig;
+use crate::gateway::Gateway;
+use crate::server::Sources;
+use crate::workers;
+
+use listener::{Doors, SocketFile};
+pub(crate) use rows::{Filter, Row};
+pub(crate) use status::Status;
+
+/// What every answer may need.
+pub(crate) struct Desk {
+    pub(crate) gateway: Arc<Gateway>,
+    pub(crate) sources: Arc<Sources>,
+}
+
+/// The running listener; it ends when this is dropped.
+pub(crate) struct Admin {
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+    _socket: Option<SocketFile>,
+}
+
+impl Admin {
+    /// Opens what the configuration names, and answers until it is dropped.
+    ///
+    /// # Errors
+    /// The system's, with the address or path.
+    pub(crate) fn start(config: &AdminConfig, desk: Desk) -> Result<Self, OpenError> {
+        let runtime = workers::runtime().map_err(OpenError::Thread)?;
+        let (doors, socket) = {
+            let _entered = runtime.enter();
+            Doors::open(config)?
+        };
+        if let Some(path) = &config.socket {
+            info!(socket = %path.display(), "admin listening");
+        }
+        if let Some(address) = doors.http_address() {
+            info!(%address, "admin listening");
+        }
+        let (stop, stopped) = oneshot::channel();
+        let desk = Arc::new(desk);
+        let thread = std::thread::Builder::new().name("admin".into()).spawn(move || {
+            runtime.block_on(async {
+                tokio::select! {
+                    () = doors.serve(desk) => {}
+                    _ = stopped => {}
+                }
+            });
+            runtime.shutdown_background();
+        });
+        let thread = thread.map_err(OpenError::Thread)?;
+        Ok(Self { stop: Some(stop), thread: Some(thread), _socket: socket })
+    }
+}
+
+impl Drop for Admin {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            // Its panic was reported by the panic hook.
+            drop(thread.join());
+        }
+    }
+}
+
+/// Why the admin listener cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum OpenError {
+    /// No thread, or no reactor for it.
+    #[error("no thread for the admin listener: {0}")]
+    Thread(io::Error),
+    /// The Unix socket.
+    #[error("admin socket `{path}`: {error}")]
+    Socket { path: String, error: io::Error },
+    /// The loopback address.
+    #[error("admin address `{address}`: {error}")]
+    Http { address: SocketAddr, error: io::Error },
+}

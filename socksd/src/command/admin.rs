@@ -1,0 +1,260 @@
+//! `socksd sessions`, `kill`, `reload` and `status`: the running gateway's admin socket, asked from the command line.
+
+use std::fmt::Display;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper::body::Bytes;
+use hyper::client::conn::http1;
+use hyper::{Method, Request, StatusCode, header};
+use hyper_util::rt::TokioIo;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use socks_config::{Document, Findings};
+use tokio::net::UnixStream;
+use tokio::runtime::Builder;
+use tokio::time::timeout;
+
+use crate::admin::{Filter, Row, Status};
+use crate::config::Config;
+
+use super::table::Table;
+use super::{ConfigArgument, Exit, fail, say};
+
+/// For an answer; a reload of a large policy takes its time.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Octets of an answer: a hundred thousand sessions.
+const MOST_ANSWER: usize = 128 * 1024 * 1024;
+
+/// Where the gateway is asked.
+#[derive(Debug, clap::Args)]
+pub(super) struct Where {
+    /// The gateway's admin socket; by default the one that the configuration names
+    #[arg(long, value_name = "PATH", conflicts_with = "config")]
+    socket: Option<PathBuf>,
+    #[command(flatten)]
+    config: ConfigArgument,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Sessions {
+    #[command(flatten)]
+    place: Where,
+    #[command(flatten)]
+    filter: Filter,
+    /// Print one JSON array
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Kill {
+    #[command(flatten)]
+    place: Where,
+    /// The session's number, as `socksd sessions` shows it
+    #[arg(value_name = "SESSION", conflicts_with_all = ["identity", "rule", "source"])]
+    session: Option<String>,
+    #[command(flatten)]
+    filter: Filter,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Reload {
+    #[command(flatten)]
+    place: Where,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Ask {
+    #[command(flatten)]
+    place: Where,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+impl Sessions {
+    pub(super) fn run(self) -> Result<Exit, Exit> {
+        let path = with_query("/api/sessions", &self.filter);
+        let answer = self.place.ask(Method::GET, &path)?;
+        if self.json {
+            say(pretty(&answer));
+            return Ok(Exit::Done);
+        }
+        let rows: Vec<Row> = read(answer)?;
+        let mut table = Table::new([
+            "SESSION", "STAGE", "CLIENT", "IDENTITY", "COMMAND", "TARGET", "RULE", "UP", "DOWN", "SECONDS",
+        ]);
+        for row in &rows {
+            let or_none = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".into());
+            table.add([
+                row.session.clone(),
+                row.stage.to_string(),
+                row.client.to_string(),
+                or_none(&row.identity),
+                or_none(&row.command),
+                or_none(&row.target),
+                or_none(&row.rule),
+                row.up.to_string(),
+                row.down.to_string(),
+                format!("{:.0}", row.seconds),
+            ]);
+        }
+        say(table);
+        Ok(Exit::Done)
+    }
+}
+
+impl Kill {
+    pub(super) fn run(self) -> Result<Exit, Exit> {
+        let path = match &self.session {
+            Some(session) if session.bytes().all(|octet| octet.is_ascii_hexdigit() || octet == b'-') => {
+                format!("/api/sessions/{session}/end")
+            }
+            Some(session) => {
+                return Err(fail(Exit::Usage, format_args!("`{session}` is not the number of a session")));
+            }
+            None if self.filter.is_empty() => {
+                let text = "say which: the number of a session, or `--identity`, `--rule` or `--source`";
+                return Err(fail(Exit::Usage, text));
+            }
+            None => with_query("/api/sessions/end", &self.filter),
+        };
+        let answer = self.place.ask(Method::POST, &path)?;
+        let ended = answer.get("ended").and_then(Value::as_u64).unwrap_or_default();
+        say(format_args!("{ended} ended"));
+        Ok(if ended > 0 { Exit::Done } else { Exit::No })
+    }
+}
+
+impl Reload {
+    pub(super) fn run(self) -> Result<Exit, Exit> {
+        let answer = self.place.ask(Method::POST, "/api/reload")?;
+        for warning in answer.get("warnings").and_then(Value::as_array).into_iter().flatten() {
+            eprintln!("{}", warning.as_str().unwrap_or_default());
+        }
+        let policy = answer.get("policy").and_then(Value::as_u64).unwrap_or_default();
+        say(format_args!("reloaded: policy {policy} is in force"));
+        Ok(Exit::Done)
+    }
+}
+
+impl Ask {
+    pub(super) fn status(self) -> Result<Exit, Exit> {
+        let answer = self.place.ask(Method::GET, "/api/status")?;
+        if self.json {
+            say(pretty(&answer));
+            return Ok(Exit::Done);
+        }
+        let status: Status = read(answer)?;
+        let ready = status.unready.unwrap_or_else(|| "yes".into());
+        say(format_args!("version   {}, process {}, since {}", status.version, status.pid, status.started));
+        say(format_args!("ready     {ready}"));
+        say(format_args!("sessions  {}", status.sessions));
+        say(format_args!("policy    {} with {} rules, read {}", status.policy, status.rules, status.loaded));
+        for listener in &status.listeners {
+            say(format_args!("listener  {} at {}", listener.name, listener.address));
+        }
+        for warning in &status.warnings {
+            say(format_args!("{warning}"));
+        }
+        Ok(Exit::Done)
+    }
+}
+
+impl Where {
+    /// Sends one request and gives the answer's JSON.
+    fn ask(&self, method: Method, path: &str) -> Result<Value, Exit> {
+        let socket = self.socket()?;
+        let runtime = Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(|error| fail(Exit::System, format_args!("no runtime: {error}")))?;
+        let unreachable = |why: &dyn Display| {
+            let text =
+                format_args!("`{}`: {why}; does the gateway run, and may you ask it?", socket.display());
+            fail(Exit::Unavailable, text)
+        };
+        let answered = runtime.block_on(async { timeout(PATIENCE, exchange(&socket, method, path)).await });
+        let (status, body) = match answered {
+            Ok(Ok(answered)) => answered,
+            Ok(Err(error)) => return Err(unreachable(&error)),
+            Err(_) => return Err(unreachable(&format_args!("no answer within {} s", PATIENCE.as_secs()))),
+        };
+        let answer: Value = serde_json::from_slice(&body).unwrap_or_default();
+        if status.is_success() {
+            return Ok(answer);
+        }
+        let why = answer.get("error").and_then(Value::as_str).unwrap_or("the gateway gave no reason");
+        Err(fail(
+            match status {
+                StatusCode::UNPROCESSABLE_ENTITY => Exit::Config,
+                StatusCode::NOT_FOUND => Exit::No,
+                StatusCode::BAD_REQUEST => Exit::Usage,
+                StatusCode::FORBIDDEN => Exit::Denied,
+                _ => Exit::Unavailable,
+            },
+            why,
+        ))
+    }
+
+    fn socket(&self) -> Result<PathBuf, Exit> {
+        if let Some(socket) = &self.socket {
+            return Ok(socket.clone());
+        }
+        let path = &self.config.config;
+        let document = Document::read(path).map_err(|findings| {
+            fail(Exit::Config, format_args!("{findings}\n`--socket PATH` asks without the configuration"))
+        })?;
+        let base = path.parent().unwrap_or(Path::new("."));
+        let config = Config::read(&document, base, &mut Findings::default());
+        let socket = config.settings.admin.and_then(|admin| admin.socket);
+        socket.ok_or_else(|| {
+            fail(Exit::Config, format_args!("{}: no `admin.socket` says where to ask", path.display()))
+        })
+    }
+}
+
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+async fn exchange(socket: &Path, method: Method, path: &str) -> Result<(StatusCode, Bytes), Failure> {
+    let stream = UnixStream::connect(socket).await?;
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+    let request = Request::builder()
+        .method(method)
+        .uri(path)
+        .header(header::HOST, "localhost")
+        .body(Empty::<Bytes>::new())?;
+    let talk = async {
+        let response = sender.send_request(request).await?;
+        let status = response.status();
+        let body = Limited::new(response.into_body(), MOST_ANSWER).collect().await?;
+        Ok((status, body.to_bytes()))
+    };
+    tokio::pin!(connection);
+    tokio::pin!(talk);
+    tokio::select! {
+        answered = &mut talk => answered,
+        ended = &mut connection => {
+            ended?;
+            talk.await
+        }
+    }
+}
+
+fn with_query(path: &str, filter: &Filter) -> String {
+    let mut query = form_urlencoded::Serializer::new(String::new());
+    let pairs = [("identity", &filter.identity), ("rule", &filter.rule), ("source", &filter.source)];
+    for (key, value) in pairs {
+        query.extend_pairs(value.as_deref().map(|value| (key, value)));
+    }
+    format!("{path}?{}", query.finish())
+}
+
+fn read<T: DeserializeOwned>(answer: Value) -> Result<T, Exit> {
+    serde_json::from_value(answer)
+        .map_err(|error| fail(Exit::Software, format_args!("the gateway is another version's: {error}")))
+}
+
+fn pretty(answer: &Value) -> String {
+    serde_json::to_string_pretty(answer).unwrap_or_default()
+}

@@ -1,0 +1,236 @@
+//! What an operator asks the running gateway, and does to it.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
+use std::process::Command;
+
+use rustix::process::Signal;
+use serde_json::Value;
+use tests::{Client, DEADLINE, Gateway, Setup, command, process, program, targets};
+
+const ADMIN: &str = "{ socket: admin.sock }";
+const TOKEN: &str = "0123456789abcdef0123456789abcdef";
+/// A user that is neither root nor one of the gateway's.
+const STRANGER: u32 = 65_532;
+
+const RULES: &str = "\
+version: 1
+rules:
+  - { name: first, action: permit, port: PORT, special-use: permit }
+  - { name: rest, action: permit, special-use: permit }
+";
+
+/// `socksd` with these words, about that gateway.
+fn socksd(gateway: &Gateway, words: &[&str]) -> command::Finished {
+    let mut program = Command::new(program::built("socksd"));
+    program.args(words).arg("--config").arg(gateway.folder().file("socksd.yaml"));
+    command::run(&mut program, DEADLINE)
+}
+
+fn json(text: &[u8]) -> Value {
+    serde_json::from_slice(text).unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(text)))
+}
+
+/// The answer to a request in its whole length.
+fn exchange(mut stream: impl Read + Write, request: &str) -> (u16, String) {
+    stream.write_all(request.as_bytes()).expect("the gateway listens");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("an answer in text");
+    let code = answer.get(9..12).and_then(|code| code.parse().ok());
+    let (_, body) = answer.split_once("\r\n\r\n").expect("a head and a body");
+    (code.expect("a status"), body.to_owned())
+}
+
+fn ask(gateway: &Gateway, request: &str) -> (u16, String) {
+    let socket = UnixStream::connect(gateway.folder().file("admin.sock")).expect("the admin socket");
+    socket.set_read_timeout(Some(DEADLINE)).expect("not zero");
+    exchange(socket, request)
+}
+
+fn request(line: &str, headers: &str) -> String {
+    format!("{line} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{headers}\r\n")
+}
+
+#[test]
+fn sessions_are_listed_as_they_are_and_ended_by_number() {
+    let (gateway, echo) = (Setup::new().key("admin", ADMIN).start(), targets::echo());
+    let mut tunnel = Client::tunnel(gateway.address(), echo.address);
+    tunnel.expect_echo(b"hello");
+    let mut greeted = Client::connect(gateway.address());
+    assert_eq!(greeted.greet(&[0x00]), 0x00);
+
+    let list = json(&socksd(&gateway, &["sessions", "--json"]).succeeded().stdout);
+    let rows = list.as_array().expect("a list");
+    assert_eq!(rows.len(), 2, "{list}");
+    let [first, second] = [&rows[0], &rows[1]];
+    assert_eq!(first["stage"], "open");
+    assert_eq!(first["client"], tunnel.local().to_string());
+    assert_eq!(first["target"], echo.address.to_string());
+    assert_eq!((first["up"].as_u64(), first["down"].as_u64()), (Some(5), Some(5)));
+    assert_eq!((&second["stage"], &second["target"]), (&"authenticated".into(), &Value::Null));
+
+    let number = first["session"].as_str().expect("a number");
+    assert_eq!(socksd(&gateway, &["kill", number]).succeeded().text(), "1 ended\n");
+    let record = gateway.session_of(tunnel.local());
+    assert_eq!((record.text("cause"), record.text("verdict")), ("killed", "permit"));
+    assert!(record.text("detail").starts_with("by root (uid 0)"), "{record}");
+    assert_eq!(socksd(&gateway, &["kill", number]).code, Some(1), "it is gone");
+    let act = gateway.record(|record| record.text("event") == "admin");
+    assert_eq!((act.text("act"), act.text("about")), ("end-session", number));
+    tunnel.receive_all();
+}
+
+#[test]
+fn all_sessions_of_a_rule_a_source_or_an_identity_are_ended_together() {
+    let (echo, other) = (targets::echo(), targets::echo());
+    let rules = RULES.replace("PORT", &echo.address.port().to_string());
+    let gateway = Setup::new().policy(&rules).key("admin", ADMIN).start();
+    let open = |target| Client::tunnel(gateway.address(), target);
+    let (first, second, mut third) = (open(echo.address), open(echo.address), open(other.address));
+    assert_eq!(
+        socksd(&gateway, &["kill"]).code,
+        Some(64),
+        "all sessions at once is nothing to say by mistake"
+    );
+    assert_eq!(socksd(&gateway, &["kill", "--rule", "first"]).succeeded().text(), "2 ended\n");
+    for ended in [&first, &second] {
+        assert_eq!(gateway.session_of(ended.local()).text("cause"), "killed");
+    }
+    third.expect_echo(b"another rule's");
+    assert_eq!(socksd(&gateway, &["kill", "--source", "192.0.2.0/24"]).code, Some(1), "nobody from there");
+    assert_eq!(socksd(&gateway, &["kill", "--identity", "anonymous"]).succeeded().text(), "1 ended\n");
+    assert_eq!(gateway.session_of(third.local()).text("cause"), "killed");
+}
+
+#[test]
+fn a_reload_answers_what_is_wrong_and_changes_nothing_then() {
+    let gateway = Setup::new().key("admin", ADMIN).start();
+    let good = socksd(&gateway, &["reload"]).succeeded();
+    assert_eq!(good.text(), "reloaded: policy 2 is in force\n");
+    gateway.folder().write("policy.yaml", "version: 1\nclients: []\nrules: [{ name: x, action: maybe }]\n");
+    let bad = socksd(&gateway, &["reload"]);
+    assert_eq!(bad.code, Some(78), "{bad}");
+    assert!(bad.stderr.contains("maybe") && bad.stderr.contains("policy.yaml"), "{bad}");
+    let status = json(&socksd(&gateway, &["status", "--json"]).succeeded().stdout);
+    assert_eq!((status["policy"].as_u64(), status["unready"].is_null()), (Some(2), true));
+}
+
+#[test]
+fn a_question_is_answered_by_the_policy_that_is_in_force() {
+    let gateway = Setup::new().key("admin", ADMIN).start();
+    let body = r#"{"from":"10.0.0.1","to":"192.0.2.1:443"}"#;
+    let headers = format!("Content-Type: application/json\r\nContent-Length: {}\r\n", body.len());
+    let (code, answer) = ask(&gateway, &(request("POST /api/explain", &headers) + body));
+    assert_eq!(code, 200, "{answer}");
+    assert!(json(answer.as_bytes())["request"].is_object(), "{answer}");
+    for odd in
+        [r#"{"from":"x"}"#, r#"{"from":"10.0.0.1"}"#, "{", r#"{"from":"10.0.0.1","to":"a:1","more":1}"#]
+    {
+        let headers = format!("Content-Type: application/json\r\nContent-Length: {}\r\n", odd.len());
+        let (code, answer) = ask(&gateway, &(request("POST /api/explain", &headers) + odd));
+        assert!((400..500).contains(&code), "{odd}: {code} {answer}");
+    }
+}
+
+#[test]
+fn a_gateway_that_stops_is_not_ready_but_healthy() {
+    let (gateway, echo) = (Setup::new().key("admin", ADMIN).start(), targets::echo());
+    let mut tunnel = Client::tunnel(gateway.address(), echo.address);
+    assert_eq!(ask(&gateway, &request("GET /readyz", "")).0, 200);
+    gateway.signal(Signal::TERM);
+    let stopping = |line: &str| line.contains("stopping").then_some(());
+    assert!(gateway.log().find(DEADLINE, stopping).is_some());
+    let (code, why) = ask(&gateway, &request("GET /readyz", ""));
+    assert_eq!(code, 503, "{why}");
+    assert!(why.contains("stops"), "{why}");
+    assert_eq!(ask(&gateway, &request("GET /healthz", "")).0, 200);
+    tunnel.expect_echo(b"and open tunnels go on");
+    drop(tunnel);
+    assert!(gateway.log().wait_for_end(DEADLINE));
+    assert!(!gateway.folder().file("admin.sock").exists(), "the socket goes with the gateway");
+}
+
+#[test]
+fn pages_of_other_sites_and_other_hosts_names_are_refused() {
+    let gateway = Setup::new().key("admin", ADMIN).start();
+    let foreign = request("POST /api/reload", "Origin: http://evil.example\r\n");
+    assert_eq!(ask(&gateway, &foreign).0, 403);
+    let rebound = "GET /api/sessions HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n";
+    assert_eq!(ask(&gateway, rebound).0, 421);
+    assert_eq!(ask(&gateway, &request("GET /api/nothing", "")).0, 404);
+    assert_eq!(ask(&gateway, &request("DELETE /api/sessions", "")).0, 405);
+}
+
+#[test]
+fn over_loopback_everybody_may_look_and_only_the_token_acts() {
+    let setup = Setup::new().key("admin", "{ http: '127.0.0.1:0', token-file: token }");
+    let gateway = setup.start_with(|folder| drop(folder.write("token", TOKEN)));
+    let address = gateway.log().find(DEADLINE, |line| {
+        let event: Value = serde_json::from_str(line).ok()?;
+        (event["message"] == "admin listening").then(|| event["address"].as_str().map(str::to_owned))?
+    });
+    let address = address.expect("the gateway says where");
+    let ask = |text: String| {
+        let stream = TcpStream::connect(&address).expect("it listens");
+        stream.set_read_timeout(Some(DEADLINE)).expect("not zero");
+        exchange(stream, &text)
+    };
+    assert_eq!(ask(request("GET /api/sessions", "")), (200, "[]".to_owned()));
+    assert_eq!(ask(request("POST /api/reload", "")).0, 403);
+    let bearer = |token: &str| format!("Authorization: Bearer {token}\r\n");
+    assert_eq!(ask(request("POST /api/reload", &bearer("0123456789abcdef0123456789abcdeF"))).0, 401);
+    let (code, answer) = ask(request("POST /api/reload", &bearer(TOKEN)));
+    assert_eq!(code, 200, "{answer}");
+    let act = gateway.record(|record| record.text("event") == "admin");
+    assert!(act.text("who").starts_with("token from 127.0.0.1:"), "{act}");
+    let stopped = gateway.stop();
+    let records: String = stopped.records.iter().map(ToString::to_string).collect();
+    assert!(!stopped.log.contains(TOKEN) && !records.contains(TOKEN), "a secret stays one");
+}
+
+#[test]
+fn the_socket_knows_who_may_look_and_who_may_act() {
+    if !process::is_root() {
+        eprintln!("NOT RUN: only root can become another user");
+        return;
+    }
+    let setup = Setup::new().key("admin", "{ socket: admin.sock, mode: '0666' }");
+    let gateway = setup.start_with(|folder| folder.set_mode("", 0o755));
+    let socket = gateway.folder().file("admin.sock");
+    assert_eq!(socket.metadata().expect("it is there").permissions().mode() & 0o777, 0o666);
+    let as_stranger = |words: &[&str]| {
+        let mut tool = Command::new(command::tool("setpriv"));
+        let id = STRANGER.to_string();
+        tool.args([format!("--reuid={id}"), format!("--regid={id}"), "--clear-groups".into()]);
+        tool.arg(program::built("socksd")).args(words).arg("--socket").arg(&socket);
+        command::run(&mut tool, DEADLINE)
+    };
+    as_stranger(&["status"]).succeeded();
+    let refused = as_stranger(&["reload"]);
+    assert_eq!(refused.code, Some(77), "{refused}");
+    assert!(refused.stderr.contains("only an operator"), "{refused}");
+}
+
+#[test]
+fn mistakes_of_the_section_are_told_with_their_place() {
+    let table = [
+        ("{}", "neither `socket` nor `http`"),
+        ("{ http: '0.0.0.0:9180' }", "an address of this machine alone"),
+        ("{ socket: a, mode: '9999' }", "a file mode in octal"),
+        ("{ socket: a, operators: [nobody-of-that-name] }", "a user of this machine"),
+        ("{ socket: a, token-file: token }", "is for `http`"),
+        ("{ http: '127.0.0.1:0', token-file: missing }", "missing"),
+        ("{ socket: a, colour: red }", "colour"),
+    ];
+    for (section, expected) in table {
+        let folder = Setup::new().key("admin", section).write();
+        folder.write("token", TOKEN);
+        let mut check = Command::new(program::built("socksd"));
+        check.args(["check", "--config"]).arg(folder.file("socksd.yaml"));
+        let checked = command::run(&mut check, DEADLINE);
+        assert_eq!(checked.code, Some(78), "{section}: {checked}");
+        assert!(checked.stderr.contains(expected), "{section}: {checked}");
+    }
+}
