@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::io;
+use std::time::SystemTime;
 
 use async_trait::async_trait;
 use socks_core::wire::{DecodeError, Method};
@@ -33,6 +34,12 @@ pub trait Authenticator: Any + Send + Sync {
         None
     }
 
+    /// Numbers of the method for the operator's metrics, as they are now; none by default. It may look at a file,
+    /// and is never called by a session.
+    fn figures(&self) -> Figures {
+        Figures::default()
+    }
+
     /// Runs the method's own negotiation, after the choice of the method was sent to the client.
     ///
     /// It takes exactly its own octets from the session, sends its own refusal before it returns an error, and
@@ -41,6 +48,17 @@ pub trait Authenticator: Any + Send + Sync {
     /// # Errors
     /// [`AuthError`] says whose fault it is; the session ends.
     async fn authenticate(&self, session: &mut AuthSession<'_>) -> Result<Authenticated, AuthError>;
+}
+
+/// What a method counts for the operator.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Figures {
+    /// Logins that it has refused since it was built, by causes of its own: few, in kebab-case, never a name that a
+    /// client gave.
+    pub failures: Vec<(String, u64)>,
+    /// When the file with its keys was last changed.
+    pub key_modified: Option<SystemTime>,
 }
 
 /// What a successful authentication gives.

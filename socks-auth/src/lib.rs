@@ -46,7 +46,7 @@ mod session;
 pub mod testing;
 
 pub use async_trait::async_trait;
-pub use authenticator::{AuthError, Authenticated, Authenticator};
+pub use authenticator::{AuthError, Authenticated, Authenticator, Figures};
 pub use factory::{AuthenticatorFactory, BuildContext, BuildError, NoOptions};
 pub use registry::{DuplicateKind, Registry};
 pub use session::{AuthSession, BytePipe, ClientInfo, LevelPolicy};

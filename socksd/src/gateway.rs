@@ -14,6 +14,7 @@ use tracing::warn;
 use crate::admission::{Admission, RuleSessions};
 use crate::audit::Audit;
 use crate::config::OnAuditFailure;
+use crate::metrics::Metrics;
 use crate::refusals::Refusals;
 use crate::roster::{Roster, SessionId};
 use crate::snapshot::Snapshot;
@@ -33,6 +34,7 @@ pub(crate) struct Gateway {
     pub(crate) rule_associations: RuleSessions,
     pub(crate) refusals: Refusals,
     pub(crate) audit: Audit,
+    pub(crate) metrics: Metrics,
     pub(crate) relayer: Relayer,
     pub(crate) throttle: Throttle,
     /// One for each address that is tried while another one of the same target is.
@@ -54,6 +56,7 @@ impl Gateway {
             rule_associations: RuleSessions::default(),
             refusals: Refusals::new(),
             audit,
+            metrics: Metrics::new(),
             relayer: Relayer::new(relay),
             throttle: Throttle::default(),
             racing: Semaphore::new(racing),

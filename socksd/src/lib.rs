@@ -23,6 +23,7 @@ mod explain;
 mod gateway;
 mod listen;
 mod log;
+mod metrics;
 mod outcome;
 mod program;
 mod record;

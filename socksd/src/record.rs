@@ -74,6 +74,7 @@ impl Record {
         // Nobody looks for it any more, so what is known can be taken.
         let facts = std::mem::take(&mut *self.facts());
         self.tell_operator(end);
+        self.gateway.metrics.end(&self.live, &facts, end);
         // A scan must not fill the disk: what was never authenticated is counted per source.
         if facts.identity.is_none() && self.gateway.refusals.count(self.client().ip(), end) {
             debug!(session = %self.live.id, client = %self.client(), cause = end.cause(), detail = end.detail(), "refused");
@@ -167,7 +168,7 @@ impl Record {
 }
 
 /// Once a connection was open, a rule has permitted the session, however it ended.
-fn verdict(facts: &Facts, end: &End) -> Verdict {
+pub(crate) fn verdict(facts: &Facts, end: &End) -> Verdict {
     if facts.is_open() { Verdict::Permit } else { end.verdict() }
 }
 

@@ -210,14 +210,18 @@ impl Facts {
     }
 }
 
-impl fmt::Display for Stage {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl Stage {
+    /// All of them, in order.
+    pub(crate) const ALL: [Self; 4] = [Self::Greeting, Self::Authenticated, Self::Opening, Self::Open];
+
+    /// The word for it in lists and metrics.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
             Self::Greeting => "greeting",
             Self::Authenticated => "authenticated",
             Self::Opening => "opening",
             Self::Open => "open",
-        })
+        }
     }
 }
 

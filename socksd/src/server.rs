@@ -21,6 +21,7 @@ use crate::config::{Limits, Listener, OnAuditFailure};
 use crate::dial::KEEPALIVE;
 use crate::gateway::Gateway;
 use crate::log::Log;
+use crate::metrics;
 use crate::outcome::End;
 use crate::record::Record;
 use crate::roster::Ending;
@@ -166,6 +167,7 @@ pub(crate) fn reload_files(gateway: &Gateway, sources: &Sources) -> Result<Reloa
         Ok(checked) => Ok(checked),
         Err(findings) => Err(findings.to_string()),
     };
+    gateway.metrics.reload(checked.is_ok());
     let checked = checked.inspect_err(|why| error!("nothing was reloaded: {why}"))?;
     let mut warnings = checked.snapshot.warnings.clone();
     warnings.extend(needs_restart(&before, &checked.snapshot));
@@ -209,13 +211,17 @@ impl Intake {
             match listening.socket.accept().await {
                 Ok((socket, client)) => self.admit(&listening.name, socket, client),
                 Err(error) if is_exhausted(&error) => {
+                    self.gateway.metrics.accept_failure(metrics::NO_RESOURCES);
                     if self.gateway.throttle.allow("exhausted") {
                         warn!(%error, "no resources to accept connections; raise the descriptor limit or lower `max-sessions`");
                     }
                     sleep(EXHAUSTED_PAUSE).await;
                 }
                 // The connection was gone before it was taken, or the network told of an error on it.
-                Err(error) => tracing::debug!(%error, "connection lost before it was accepted"),
+                Err(error) => {
+                    self.gateway.metrics.accept_failure(metrics::LOST);
+                    tracing::debug!(%error, "connection lost before it was accepted");
+                }
             }
         }
     }

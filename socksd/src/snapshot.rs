@@ -77,6 +77,11 @@ impl Snapshot {
         }
     }
 
+    /// All authenticators with their configured names.
+    pub(crate) fn authenticators(&self) -> impl Iterator<Item = &(Arc<str>, Arc<dyn Authenticator>)> {
+        self.authenticators.iter()
+    }
+
     /// The authenticator of that configured name.
     pub(crate) fn authenticator(&self, name: &str) -> Option<&Arc<dyn Authenticator>> {
         self.authenticators.iter().find(|(own, _)| &**own == name).map(|(_, authenticator)| authenticator)

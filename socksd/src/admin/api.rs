@@ -31,6 +31,7 @@ pub(super) fn router(desk: Arc<Desk>) -> Router {
     Router::new()
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(ready))
+        .route("/metrics", get(metrics))
         .route("/api/version", get(version))
         .route("/api/status", get(status))
         .route("/api/sessions", get(sessions))
@@ -70,6 +71,12 @@ async fn ready(State(desk): State<Arc<Desk>>) -> Result<&'static str, Refused> {
         None => Ok("ready\n"),
         Some(why) => Err(Refused(StatusCode::SERVICE_UNAVAILABLE, why.into())),
     }
+}
+
+/// The content type is that of OpenMetrics 1.0.
+async fn metrics(State(desk): State<Arc<Desk>>) -> impl IntoResponse {
+    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    ([(header::CONTENT_TYPE, kind)], desk.gateway.metrics.text(&desk.gateway))
 }
 
 async fn version() -> Json<Version> {

@@ -90,7 +90,7 @@ impl Sessions {
             let or_none = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".into());
             table.add([
                 row.session.clone(),
-                row.stage.to_string(),
+                row.stage.as_str().to_owned(),
                 row.client.to_string(),
                 or_none(&row.identity),
                 or_none(&row.command),

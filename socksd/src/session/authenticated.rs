@@ -23,6 +23,7 @@ impl Authenticated {
         let received = session.in_time(self.stream.receive::<Request>()).await.map_err(Ended::silently)?;
         match received {
             Ok(request) => {
+                session.gateway.metrics.handshake(session.record.live().clock.elapsed());
                 session.record.learn(|facts| {
                     facts.command = Some(request.command);
                     facts.asked = Some(Asked::For(request.target.clone()));

@@ -1,7 +1,7 @@
 //! The fourth step: the connection to the target, and the reply.
 
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use socks_core::ClientStream;
 use socks_core::wire::Reply;
@@ -38,8 +38,10 @@ impl Permitted {
         let most = permits.iter().filter_map(|permit| permit.terms().connect_timeout).min();
         let most = most.unwrap_or(session.snapshot.settings.limits.connect_timeout);
         let nat64 = session.snapshot.settings.nat64.as_ref();
+        let begun = Instant::now();
         match dial(permits, most, &session.gateway.racing, nat64).await {
             Ok(dialled) => {
+                session.gateway.metrics.connect(begun.elapsed());
                 session.rule_ticket =
                     tickets.into_iter().find(|ticket| ticket.rule() == &**dialled.permit.rule());
                 reply(self.stream, dialled, session).await

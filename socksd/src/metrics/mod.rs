@@ -1,0 +1,266 @@
+//! What is counted, for whoever watches many gateways: OpenMetrics text, made when somebody asks for it.
+//!
+//! Sessions only add to atomic numbers; whatever takes longer is done by the thread that is asked.
+
+mod histogram;
+mod label;
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::{Registry, Unit};
+use socks_core::relay::Way;
+use socks_core::udp::DropCause;
+
+use crate::gateway::Gateway;
+use crate::outcome::End;
+use crate::record::verdict;
+use crate::roster::{Facts, Live, Stage};
+
+use histogram::Histogram;
+use label::{Label, Rules};
+
+/// All metrics of a gateway. `docs/metrics.md` describes each.
+#[derive(Debug)]
+pub(crate) struct Metrics {
+    registry: Registry,
+    rules: Rules,
+    open: Family<OfStage, Gauge>,
+    ended: Family<OfEnd, Counter>,
+    by_rule: Family<OfRule, Counter>,
+    octets: Family<OfWay, Counter>,
+    datagrams: Family<OfWay, Counter>,
+    dropped: Family<OfCause, Counter>,
+    handshake: Histogram,
+    connect: Histogram,
+    accept_failures: Family<OfCause, Counter>,
+    reloads: Family<OfResult, Counter>,
+    policy: Gauge,
+    rules_in_force: Gauge,
+    loaded: Gauge,
+    ready: Gauge,
+    audit_failing: Gauge,
+    authentication: Family<OfFigure, Counter>,
+    keytab: Family<OfAuthenticator, Gauge>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfStage {
+    stage: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfEnd {
+    verdict: &'static str,
+    cause: &'static str,
+    method: Label,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfRule {
+    rule: Label,
+    verdict: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfWay {
+    direction: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfCause {
+    cause: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfResult {
+    result: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfFigure {
+    authenticator: Label,
+    cause: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfAuthenticator {
+    authenticator: Label,
+}
+
+impl Metrics {
+    pub(crate) fn new() -> Self {
+        let mut registry = Registry::with_prefix("socksd");
+        registry.register("build", "The program", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
+        let mut metrics = Self {
+            registry: Registry::default(),
+            rules: Rules::default(),
+            open: Family::default(),
+            ended: Family::default(),
+            by_rule: Family::default(),
+            octets: Family::default(),
+            datagrams: Family::default(),
+            dropped: Family::default(),
+            handshake: Histogram::default(),
+            connect: Histogram::default(),
+            accept_failures: Family::default(),
+            reloads: Family::default(),
+            policy: Gauge::default(),
+            rules_in_force: Gauge::default(),
+            loaded: Gauge::default(),
+            ready: Gauge::default(),
+            audit_failing: Gauge::default(),
+            authentication: Family::default(),
+            keytab: Family::default(),
+        };
+        metrics.register_sessions(&mut registry);
+        metrics.register_gateway(&mut registry);
+        metrics.registry = registry;
+        metrics.begin();
+        metrics
+    }
+
+    /// Whatever has few labels is there from the start: a first event would otherwise be no increase.
+    fn begin(&self) {
+        for (_, direction) in WAYS {
+            drop(self.octets.get_or_create(&OfWay { direction }));
+            drop(self.datagrams.get_or_create(&OfWay { direction }));
+        }
+        for cause in DropCause::ALL {
+            drop(self.dropped.get_or_create(&OfCause { cause: cause.as_str() }));
+        }
+        for cause in [NO_RESOURCES, LOST] {
+            drop(self.accept_failures.get_or_create(&OfCause { cause }));
+        }
+        for result in [DONE, REFUSED] {
+            drop(self.reloads.get_or_create(&OfResult { result }));
+        }
+    }
+
+    fn register_sessions(&self, registry: &mut Registry) {
+        registry.register("sessions", "Open sessions by how far they have come", self.open.clone());
+        let text = "Sessions that ended, by what became of them";
+        registry.register("sessions_ended", text, self.ended.clone());
+        registry.register(
+            "rule_sessions",
+            "Sessions that ended, by the rule that decided",
+            self.by_rule.clone(),
+        );
+        registry.register("relayed_octets", "Octets relayed for clients", self.octets.clone());
+        registry.register("datagrams", "Datagrams carried for clients", self.datagrams.clone());
+        registry.register("datagrams_dropped", "Datagrams dropped, by cause", self.dropped.clone());
+        let text = "From the connection to the whole request";
+        registry.register_with_unit("handshake", text, Unit::Seconds, self.handshake.clone());
+        let text = "From the permit to the open connection";
+        registry.register_with_unit("connect", text, Unit::Seconds, self.connect.clone());
+        let text = "Logins that an authenticator refused, by its own cause";
+        registry.register("authentication_failures", text, self.authentication.clone());
+    }
+
+    fn register_gateway(&self, registry: &mut Registry) {
+        let text = "Connections that could not be taken, by cause";
+        registry.register("accept_failures", text, self.accept_failures.clone());
+        registry.register("reloads", "Reloads by result", self.reloads.clone());
+        registry.register("policy_generation", "The policy in force: 1 at the start", self.policy.clone());
+        registry.register("policy_rules", "Rules in force", self.rules_in_force.clone());
+        let text = "When the files in force were read, seconds since 1970";
+        registry.register("loaded_timestamp_seconds", text, self.loaded.clone());
+        registry.register("ready", "1 while new sessions are served", self.ready.clone());
+        registry.register("audit_failing", "1 while records cannot be written", self.audit_failing.clone());
+        let text = "When the keytab was last changed, seconds since 1970";
+        registry.register("keytab_modified_timestamp_seconds", text, self.keytab.clone());
+    }
+
+    /// A session has ended.
+    pub(crate) fn end(&self, live: &Live, facts: &Facts, end: &End) {
+        let method = facts.method.clone().map_or(Label::NONE, Label::Shared);
+        let verdict = verdict(facts, end).as_str();
+        self.ended.get_or_create(&OfEnd { verdict, cause: end.cause(), method }).inc();
+        if let Some(rule) = &facts.rule {
+            self.by_rule.get_or_create(&OfRule { rule: self.rules.label(rule), verdict }).inc();
+        }
+        for (way, direction) in WAYS {
+            self.octets.get_or_create(&OfWay { direction }).inc_by(live.octets(facts, way));
+            if let Some(tally) = &facts.association {
+                self.datagrams.get_or_create(&OfWay { direction }).inc_by(tally.datagrams(way));
+            }
+        }
+        for (cause, count) in facts.association.iter().flat_map(|tally| tally.drops()) {
+            self.dropped.get_or_create(&OfCause { cause: cause.as_str() }).inc_by(count);
+        }
+    }
+
+    /// A client has made its whole request, so long after it came.
+    pub(crate) fn handshake(&self, took: Duration) {
+        self.handshake.observe(took);
+    }
+
+    /// A target was reached.
+    pub(crate) fn connect(&self, took: Duration) {
+        self.connect.observe(took);
+    }
+
+    /// A connection could not be taken.
+    pub(crate) fn accept_failure(&self, cause: &'static str) {
+        self.accept_failures.get_or_create(&OfCause { cause }).inc();
+    }
+
+    /// The files were read anew.
+    pub(crate) fn reload(&self, is_good: bool) {
+        let result = if is_good { DONE } else { REFUSED };
+        self.reloads.get_or_create(&OfResult { result }).inc();
+    }
+
+    /// The text, with what is looked up only now.
+    pub(crate) fn text(&self, gateway: &Gateway) -> String {
+        self.look(gateway);
+        let mut text = String::new();
+        // Writing to a string cannot fail.
+        let _ = prometheus_client::encoding::text::encode(&mut text, &self.registry);
+        text
+    }
+
+    fn look(&self, gateway: &Gateway) {
+        let all = gateway.roster.list();
+        for stage in Stage::ALL {
+            let count = all.iter().filter(|live| live.facts().stage() == stage).count();
+            self.open.get_or_create(&OfStage { stage: stage.as_str() }).set(signed(count));
+        }
+        let snapshot = gateway.snapshot.load();
+        self.policy.set(signed(snapshot.ruleset.generation()));
+        self.rules_in_force.set(signed(snapshot.ruleset.rule_count()));
+        self.loaded.set(snapshot.loaded.as_second());
+        self.ready.set(i64::from(gateway.unready().is_none()));
+        self.audit_failing.set(i64::from(gateway.audit.is_failing()));
+        for (name, authenticator) in snapshot.authenticators() {
+            let figures = authenticator.figures();
+            for (cause, count) in figures.failures {
+                let labels = OfFigure { authenticator: Label::Shared(name.clone()), cause };
+                self.authentication.get_or_create(&labels).inner().store(count, Ordering::Relaxed);
+            }
+            let changed = figures.key_modified.and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok());
+            if let Some(since) = changed {
+                let labels = OfAuthenticator { authenticator: Label::Shared(name.clone()) };
+                self.keytab.get_or_create(&labels).set(signed(since.as_secs()));
+            }
+        }
+    }
+}
+
+/// There are no descriptors or no memory for a connection.
+pub(crate) const NO_RESOURCES: &str = "no-resources";
+/// A connection was gone before it was taken.
+pub(crate) const LOST: &str = "lost";
+const DONE: &str = "done";
+const REFUSED: &str = "refused";
+
+const WAYS: [(Way, &str); 2] = [(Way::Up, "up"), (Way::Down, "down")];
+
+fn signed(count: impl TryInto<i64>) -> i64 {
+    count.try_into().unwrap_or(i64::MAX)
+}
