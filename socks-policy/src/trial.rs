@@ -9,7 +9,7 @@ use socks_core::Identity;
 use socks_core::wire::{DomainName, Host, Target};
 
 use crate::explain::{Considered, Explanation, NOT_ADMITTED, Outcome};
-use crate::{BindPeerRule, Decision, DenyReason, ExpectedPeer, Fact, Operation, Query, Ruleset};
+use crate::{BindPeerRule, Decision, DenyReason, ExpectedPeer, Fact, Operation, Permit, Query, Ruleset};
 
 /// Stands for the address of a name when a test gives none: an ordinary address of RFC 5737.
 pub(crate) const STAND_IN: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
@@ -220,20 +220,26 @@ impl Ruleset {
         trial.resolves.iter().find_map(|address| fail(Some(*address), false))
     }
 
-    /// A BIND and the peer that arrives: listening must be permitted, the peer the expected one where the rule
-    /// asks for it, and the peer permitted as well.
+    /// A BIND and the peer that arrives: listening must be permitted, and the peer permitted as well; it must be
+    /// the expected one where either rule asks for it.
     fn run_arrival(&self, trial: &Trial, peer: SocketAddr) -> Option<Failure> {
         let is_expected = trial.expects(peer.ip());
         let other = trial.resolves.first().copied().unwrap_or(STAND_IN);
         let listen = trial.query(self, Some(if is_expected { peer.ip() } else { other }));
         let (came, query) = match self.decide(&listen) {
-            Decision::Permit(permit) if !is_expected && permit.terms().bind.peer == BindPeerRule::Named => {
+            Decision::Permit(permit) if !is_expected && wants_named(&permit) => {
                 (self.answer(&listen, Some(Answer::Refuse(OTHER_PEER))), listen)
             }
             Decision::Permit(_) => {
                 let name = trial.wish.name().filter(|_| is_expected);
                 let arrival = Query { operation: Some(Operation::BindPeer { peer, name }), ..listen };
-                (self.answer(&arrival, None), arrival)
+                let refused = match self.decide(&arrival) {
+                    Decision::Permit(permit) if !is_expected && wants_named(&permit) => {
+                        Some(Answer::Refuse(OTHER_PEER))
+                    }
+                    _ => None,
+                };
+                (self.answer(&arrival, refused), arrival)
             }
             Decision::Deny(_) | Decision::Needs(_) => (self.answer(&listen, None), listen),
         };
@@ -290,6 +296,11 @@ impl Trial {
             now: self.at.unwrap_or(ruleset.loaded),
         }
     }
+}
+
+/// Tells whether the rule takes no other peer than the one that the client names.
+fn wants_named(permit: &Permit) -> bool {
+    permit.terms().bind.peer == BindPeerRule::Named
 }
 
 #[cfg(test)]

@@ -133,7 +133,8 @@ struct Arrival {
     peer: SocketAddr,
     /// Whether the client named this peer, or none.
     expected: bool,
-    /// Whether the rule that lets the client listen takes no other peer than the one it named.
+    /// Whether the rule that lets the client listen, or the one that permits the peer, takes no other than the one
+    /// that the client named.
     only_expected: bool,
     explanation: Explanation,
 }
@@ -220,12 +221,15 @@ impl Question {
             _ => true,
         };
         let listen = query(if expected { Some(arrived) } else { resolved().next() });
-        let only_expected = matches!(
-            ruleset.decide(&listen),
-            Decision::Permit(permit) if permit.terms().bind.peer == BindPeerRule::Named
-        );
         let name = self.name().filter(|_| expected);
         let arrival = Query { operation: Some(Operation::BindPeer { peer, name }), ..listen };
+        let wants_named = |query: &Query<'_>| {
+            matches!(
+                ruleset.decide(query),
+                Decision::Permit(permit) if permit.terms().bind.peer == BindPeerRule::Named
+            )
+        };
+        let only_expected = wants_named(&listen) || wants_named(&arrival);
         Some(Arrival { peer, expected, only_expected, explanation: ruleset.explain(&arrival) })
     }
 

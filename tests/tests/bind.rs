@@ -138,6 +138,23 @@ fn a_rule_may_take_another_peer_than_the_named_one() {
 }
 
 #[test]
+fn a_peer_must_suit_its_own_rule_as_well_as_the_one_that_lets_the_gateway_listen() {
+    let rules = "  - { name: listen, action: permit, command: bind, destination: [127.0.0.2, 127.0.0.4], special-use: permit, bind: { peer: any } }\n  \
+                 - { name: strict, action: permit, command: bind, special-use: permit, bind: { peer: named } }\n";
+    let gateway = Setup::new().policy(&policy(rules)).start();
+    let (client, told) = waiting(&gateway, named(2));
+    let own = client.local();
+    expect_refused(come(loopback(3), told));
+    expect_tunnel(client, come(loopback(4), told));
+    let record = gateway.session_of(own);
+    record.expect(&[("rule", "listen"), ("cause", "closed")]);
+    assert_eq!(record.number("refused-peers"), 1, "{record}");
+    // Whoever names nobody has nobody to be measured by.
+    let (client, told) = waiting(&gateway, ANYBODY);
+    expect_tunnel(client, come(loopback(3), told));
+}
+
+#[test]
 fn a_peer_that_is_named_by_its_host_name_is_judged_by_it() {
     let rules = "  - { name: by-name, action: permit, command: bind, destination: 'host:localhost', special-use: permit }\n";
     let gateway = Setup::new().policy(&policy(rules)).start();
@@ -352,7 +369,7 @@ fn a_limit_on_sessions_counts_those_that_wait() {
 #[test]
 fn a_peer_under_another_rule_takes_a_place_in_that_one() {
     let rules = "  - { name: listen, action: permit, command: bind, destination: 127.0.0.9, special-use: permit, bind: { peer: any } }\n  \
-                 - { name: come, action: permit, command: bind, special-use: permit, limits: { sessions: 1 } }\n";
+                 - { name: come, action: permit, command: bind, special-use: permit, bind: { peer: any }, limits: { sessions: 1 } }\n";
     let gateway = Setup::new().policy(&policy(rules)).start();
     let (mut first, told) = waiting(&gateway, named(9));
     let peer = come(loopback(2), told);

@@ -219,11 +219,13 @@ tests:
     for (given, expect) in table {
         run(format!("source: 10.1.1.1, {given}"), expect);
     }
-    // Whoever arrives is taken where the rule that lets the client listen says so, if the rules permit the peer.
+    // Whoever arrives is taken where the rule that lets the client listen says so, if the rules permit the peer,
+    // and the one that does takes it so as well.
     for (given, expect) in [
         ("destination: '203.0.113.1:0', peer: '203.0.113.2:20'", "permit: open"),
         ("destination: '203.0.113.1:0', peer: '10.66.0.1:20'", "deny: no-lab"),
         ("destination: '192.0.2.1:0', peer: '192.0.2.2:20'", "deny: other-peer"),
+        ("destination: '203.0.113.1:0', peer: '192.0.2.2:20'", "deny: other-peer"),
         ("destination: 'www.example:0', resolves: 203.0.113.1, peer: '203.0.113.2:20'", "permit: open"),
     ] {
         run(format!("source: 10.9.1.1, {given}"), expect);

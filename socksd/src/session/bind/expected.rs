@@ -38,6 +38,13 @@ impl Expected {
         self.addresses.first().copied()
     }
 
+    /// Tells whether the rule that permits the peer takes it as it comes: it may be another one than the rule that
+    /// let the gateway listen, and stricter.
+    fn suits(&self, permit: &Permit, peer: SocketAddr, is_named: bool) -> bool {
+        let wants_named = !self.addresses.is_empty() && permit.terms().bind.peer == BindPeerRule::Named;
+        permit.terms().family.allows(peer.ip()) && (is_named || !wants_named)
+    }
+
     /// Judges a peer by its canonical address.
     pub(super) fn judge(&self, peer: SocketAddr, session: &Session) -> Verdict {
         let is_named = self.addresses.contains(&peer.ip());
@@ -51,7 +58,7 @@ impl Expected {
             _ => None,
         };
         match session.decide(Some(Operation::BindPeer { peer, name }), None) {
-            Decision::Permit(permit) if permit.terms().family.allows(peer.ip()) => Verdict::Take(permit),
+            Decision::Permit(permit) if self.suits(&permit, peer, is_named) => Verdict::Take(permit),
             Decision::Deny(denial) if denial.reason == DenyReason::IdentityExpired => {
                 Verdict::End(End::Denied(denial))
             }
