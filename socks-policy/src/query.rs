@@ -23,8 +23,9 @@ pub struct Query<'a> {
     pub operation: Option<Operation<'a>>,
     /// One address that the name in `operation` resolves to, once looked up; not used with literal addresses.
     pub address: Option<IpAddr>,
-    /// The gateway's own listening addresses with their ports; reaching them is special-use. A listener on the
-    /// unspecified address stands here as the addresses of all interfaces.
+    /// The addresses and ports on which the gateway itself listens, and those on which it awaits the peer of a BIND
+    /// or the datagrams of a client; reaching them is special-use. A socket on the unspecified address stands here
+    /// as the addresses of all interfaces.
     pub gateway: &'a [SocketAddr],
     /// The time to judge for.
     pub now: Timestamp,

@@ -40,8 +40,8 @@ pub enum SpecialUse {
     LocalNat64,
     /// `100::/64` (RFC 6666).
     Discard,
-    /// One of the gateway's own listeners.
-    OwnListener,
+    /// One of the gateway's own sockets: a listener, or one on which a session awaits its client or peer.
+    OwnSocket,
 }
 
 impl SpecialUse {
@@ -61,13 +61,13 @@ impl SpecialUse {
             Self::Ipv4Compatible => "IPv4-compatible",
             Self::LocalNat64 => "local NAT64",
             Self::Discard => "discard-only",
-            Self::OwnListener => "the gateway's own listener",
+            Self::OwnSocket => "the gateway's own socket",
         }
     }
 
     /// The class of an address and port, or of an IPv4 address embedded in it; `None`: an ordinary one.
     ///
-    /// `gateway` are the gateway's own listening addresses.
+    /// `gateway` are the addresses of the gateway's own sockets.
     pub fn of(address: SocketAddr, gateway: &[SocketAddr]) -> Option<Self> {
         let ip = address.ip().to_canonical();
         Self::of_canonical(SocketAddr::new(ip, address.port()), &Embedded::of(ip, None), gateway)
@@ -138,7 +138,7 @@ fn of_gateway(address: SocketAddr, embedded: &Embedded, gateway: &[SocketAddr]) 
         let ip = own.ip().to_canonical();
         own.port() == address.port() && (ip == address.ip() || embedded.iter().any(|embedded| ip == embedded))
     };
-    gateway.iter().any(is_own).then_some(SpecialUse::OwnListener)
+    gateway.iter().any(is_own).then_some(SpecialUse::OwnSocket)
 }
 
 /// The IPv4 addresses that an IPv6 address may lead to through a translator or a tunnel.
@@ -287,10 +287,10 @@ mod tests {
     fn the_gateways_own_listener_is_special_at_its_port_only() {
         let gateway = ["10.0.0.1:1080".parse().unwrap(), "[2001:db8::1]:1080".parse().unwrap()];
         let table = [
-            ("10.0.0.1:1080", Some(SpecialUse::OwnListener)),
-            ("[::ffff:10.0.0.1]:1080", Some(SpecialUse::OwnListener)),
-            ("[64:ff9b::10.0.0.1]:1080", Some(SpecialUse::OwnListener)),
-            ("[2001:db8::1]:1080", Some(SpecialUse::OwnListener)),
+            ("10.0.0.1:1080", Some(SpecialUse::OwnSocket)),
+            ("[::ffff:10.0.0.1]:1080", Some(SpecialUse::OwnSocket)),
+            ("[64:ff9b::10.0.0.1]:1080", Some(SpecialUse::OwnSocket)),
+            ("[2001:db8::1]:1080", Some(SpecialUse::OwnSocket)),
             ("10.0.0.1:1081", None),
             ("10.0.0.2:1080", None),
         ];

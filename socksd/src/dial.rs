@@ -44,17 +44,23 @@ pub(crate) enum DialError {
     Timeout(Duration),
 }
 
+/// What a target is dialled by, beside its permits.
+#[derive(Clone, Copy)]
+pub(crate) struct Road<'a> {
+    pub(crate) racing: &'a Semaphore,
+    pub(crate) nat64: Option<&'a Nat64>,
+    /// Tells whether an address that had to wait for others is still permitted: a socket of the gateway's own may
+    /// have come to be there.
+    pub(crate) is_still_good: &'a (dyn Fn(&Permit) -> bool + Sync),
+}
+
 /// Dials the judged addresses and gives the first that answers; the others are dropped.
 ///
 /// Each address carries its own permit, so the rule that is recorded is the winner's. At most four are tried at
 /// a time, and each beside the first needs a place in `racing`: a name with many silent addresses must not
 /// take the descriptors of others.
-pub(crate) async fn dial(
-    permits: Vec<Permit>,
-    most: Duration,
-    racing: &Semaphore,
-    nat64: Option<&Nat64>,
-) -> Result<Dialled, DialError> {
+pub(crate) async fn dial(permits: Vec<Permit>, most: Duration, road: Road<'_>) -> Result<Dialled, DialError> {
+    let Road { racing, nat64, is_still_good } = road;
     let end = Instant::now() + most;
     let mut waiting = ordered(permits).into_iter();
     let mut attempts = FuturesUnordered::new();
@@ -71,7 +77,8 @@ pub(crate) async fn dial(
                     let place = racing.try_acquire().ok();
                     if attempts.is_empty() || place.is_some() {
                         let others = waiting.len() > 1;
-                        attempts.extend(waiting.next().map(|permit| attempt(permit, nat64, others, place)));
+                        let permit = waiting.find(is_still_good);
+                        attempts.extend(permit.map(|permit| attempt(permit, nat64, others, place)));
                     }
                     next = Instant::now() + ATTEMPT_DELAY;
                 }
@@ -80,7 +87,8 @@ pub(crate) async fn dial(
             () = sleep_until(next), if waiting.len() > 0 => {
                 if attempts.len() < MOST_ATTEMPTS && let Ok(place) = racing.try_acquire() {
                     let others = waiting.len() > 1;
-                    attempts.extend(waiting.next().map(|permit| attempt(permit, nat64, others, Some(place))));
+                    let permit = waiting.find(is_still_good);
+                    attempts.extend(permit.map(|permit| attempt(permit, nat64, others, Some(place))));
                 }
                 next = Instant::now() + ATTEMPT_DELAY;
             }
@@ -193,4 +201,53 @@ fn most_meaningful(failures: Vec<Failure>, most: Duration) -> DialError {
         }
     }
     chosen.map_or(DialError::Timeout(most), |(address, error)| DialError::Failed { address, error })
+}
+
+#[cfg(test)]
+mod tests {
+    use socks_config::Document;
+    use socks_core::Identity;
+    use socks_policy::{Context, Decision, Operation, Query, Ruleset};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    fn permit(address: SocketAddr) -> Permit {
+        let text = "version: 1\nclients: [{ methods: [none] }]\n\
+                    rules: [{ name: r, action: permit, special-use: permit }]\n";
+        let ruleset = Ruleset::load(&Document::parse("policy.yaml", text).unwrap(), &Context::default());
+        let (target, nobody) = (address.into(), Identity::anonymous());
+        let decision = ruleset.unwrap().ruleset.decide(&Query {
+            listener: "main",
+            client: "10.0.0.1:5000".parse().unwrap(),
+            identity: Some(&nobody),
+            operation: Some(Operation::Connect(&target)),
+            address: None,
+            gateway: &[],
+            now: jiff::Timestamp::UNIX_EPOCH,
+        });
+        match decision {
+            Decision::Permit(permit) => permit,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn an_address_that_had_to_wait_is_dialled_only_if_it_is_still_permitted() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let open = listener.local_addr().unwrap();
+        // The same port of another address of this machine's, where nobody listens.
+        let closed = SocketAddr::new([127, 0, 0, 2].into(), open.port());
+        let racing = Semaphore::new(1);
+        for is_good in [true, false] {
+            let is_still_good = |permit: &Permit| is_good || permit.address() != Some(open);
+            let road = Road { racing: &racing, nat64: None, is_still_good: &is_still_good };
+            let dialled = dial(vec![permit(closed), permit(open)], Duration::from_secs(5), road).await;
+            match dialled {
+                Ok(dialled) => assert!(is_good && dialled.address == open),
+                Err(DialError::Failed { address, .. }) => assert!(!is_good && address == closed),
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
 }

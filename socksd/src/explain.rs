@@ -241,7 +241,7 @@ impl Question {
         }
     }
 
-    fn operation(&self) -> Operation<'_> {
+    pub(crate) fn operation(&self) -> Operation<'_> {
         match (self.command.as_str(), &self.to) {
             ("bind", Some(target)) => Operation::BindListen(target.into()),
             ("connect", Some(target)) => Operation::Connect(target),

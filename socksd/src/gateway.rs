@@ -1,13 +1,16 @@
 //! What all sessions share.
 
 use std::net::{IpAddr, SocketAddr};
+use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, Guard};
 use jiff::Timestamp;
 use nix::ifaddrs::{InterfaceAddress, getifaddrs};
 use socks_core::relay::{Relayer, RelayerOptions};
+use socks_core::wire::Target;
+use socks_policy::Operation;
 use tokio::sync::Semaphore;
 use tracing::warn;
 
@@ -15,6 +18,7 @@ use crate::admission::{Admission, RuleSessions};
 use crate::audit::Audit;
 use crate::config::OnAuditFailure;
 use crate::metrics::Metrics;
+use crate::own::{OwnSockets, Transport};
 use crate::refusals::Refusals;
 use crate::roster::{Roster, SessionId};
 use crate::snapshot::Snapshot;
@@ -24,8 +28,12 @@ use crate::throttle::Throttle;
 pub(crate) struct Gateway {
     /// Configuration, authenticators and policy as one piece; a session keeps the one it began with.
     pub(crate) snapshot: ArcSwap<Snapshot>,
-    /// The addresses that this gateway itself listens on; the policy treats them as special.
-    pub(crate) own: ArcSwap<Vec<SocketAddr>>,
+    /// The addresses that this gateway itself listens on for clients; the policy treats them as special.
+    own: ArcSwap<Vec<SocketAddr>>,
+    /// The addresses of this machine.
+    machine: ArcSwap<Vec<IpAddr>>,
+    /// The sockets of sessions, special as well.
+    pub(crate) own_sockets: OwnSockets,
     /// The sessions that are open.
     pub(crate) roster: Roster,
     pub(crate) admission: Admission,
@@ -50,6 +58,8 @@ impl Gateway {
         Self {
             snapshot: ArcSwap::from_pointee(snapshot),
             own: ArcSwap::default(),
+            machine: ArcSwap::default(),
+            own_sockets: OwnSockets::new(),
             roster: Roster::default(),
             admission: Admission::new(),
             rule_sessions: RuleSessions::default(),
@@ -104,10 +114,33 @@ impl Gateway {
         self.stopping.load(Ordering::Relaxed)
     }
 
+    /// The gateway's own addresses that must not be reached by this operation without a rule that says so: those of
+    /// its listeners, and at the port in question those of its sessions' sockets, as they are now.
+    ///
+    /// A BIND is not led anywhere, so it may well expect a peer that comes through the gateway itself.
+    pub(crate) fn own_for(&self, operation: Option<Operation<'_>>) -> Own {
+        let listeners = self.own.load();
+        let (transport, port) = match operation {
+            Some(Operation::Connect(Target { port, .. })) => (Transport::Tcp, *port),
+            Some(Operation::Datagram(Target { port, .. })) => (Transport::Udp, *port),
+            _ => return Own::Listeners(listeners),
+        };
+        let sockets = self.own_sockets.at(transport, port);
+        if sockets.is_empty() {
+            return Own::Listeners(listeners);
+        }
+        let sockets: Vec<SocketAddr> = sockets.into_iter().map(|ip| SocketAddr::new(ip, port)).collect();
+        let sockets = behind(&sockets, &self.machine.load());
+        Own::More(listeners.iter().copied().chain(sockets).collect())
+    }
+
     /// Learns the addresses behind the listening sockets, as they are now.
     pub(crate) fn learn_own_addresses(&self, listening: &[SocketAddr]) {
-        match own_addresses(listening) {
-            Ok(own) => self.own.store(Arc::new(own)),
+        match interfaces() {
+            Ok(machine) => {
+                self.own.store(Arc::new(behind(listening, &machine)));
+                self.machine.store(Arc::new(machine));
+            }
             // What was known is better than nothing.
             Err(error) if self.throttle.allow("interfaces") => {
                 warn!(%error, "addresses of this machine cannot be read; the gateway's own are those known before");
@@ -117,15 +150,38 @@ impl Gateway {
     }
 }
 
+/// The addresses of the gateway's own to which an operation must not lead unless a rule says so.
+pub(crate) enum Own {
+    /// Those of the listeners.
+    Listeners(Guard<Arc<Vec<SocketAddr>>>),
+    /// Those and others.
+    More(Vec<SocketAddr>),
+}
+
+impl Deref for Own {
+    type Target = [SocketAddr];
+
+    fn deref(&self) -> &[SocketAddr] {
+        match self {
+            Self::Listeners(own) => own,
+            Self::More(own) => own,
+        }
+    }
+}
+
 /// The addresses that reach these listeners; a wildcard stands for each address of the machine.
 pub(crate) fn own_addresses(listening: &[SocketAddr]) -> nix::Result<Vec<SocketAddr>> {
-    let interfaces = interfaces()?;
+    Ok(behind(listening, &interfaces()?))
+}
+
+/// The same on a machine with these addresses.
+fn behind(listening: &[SocketAddr], machine: &[IpAddr]) -> Vec<SocketAddr> {
     let mut own = listening.to_vec();
     for wildcard in listening.iter().filter(|address| address.ip().is_unspecified()) {
         // A wildcard of IPv6 takes IPv4 as well, unless the system says otherwise.
-        own.extend(interfaces.iter().map(|ip| SocketAddr::new(ip.to_canonical(), wildcard.port())));
+        own.extend(machine.iter().map(|ip| SocketAddr::new(ip.to_canonical(), wildcard.port())));
     }
-    Ok(own)
+    own
 }
 
 /// The addresses of this machine's interfaces.

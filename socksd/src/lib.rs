@@ -25,6 +25,7 @@ mod listen;
 mod log;
 mod metrics;
 mod outcome;
+mod own;
 mod program;
 mod record;
 mod refusals;

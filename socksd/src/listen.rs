@@ -9,6 +9,7 @@ use tokio::net::{TcpListener, TcpSocket};
 
 use crate::config::Advertised;
 use crate::dial::egress_for;
+use crate::own::{OwnSocket, OwnSockets, Transport};
 
 /// Connections that may wait while another one is judged.
 const BACKLOG: u32 = 16;
@@ -41,6 +42,8 @@ pub(crate) struct Front {
     pub(crate) bound: SocketAddr,
     /// Where peers reach it.
     pub(crate) told: SocketAddr,
+    /// Keeps others from being led to it.
+    pub(crate) own: OwnSocket,
 }
 
 /// Why the gateway cannot listen.
@@ -56,15 +59,16 @@ pub(crate) enum ListenError {
 ///
 /// The socket takes what is sent to the one address that the client is told, so that no other network of the
 /// gateway's reaches it; to all of them only if the client is told an address that others translate.
-pub(crate) fn listen(permit: &Permit, site: Site) -> Result<Front, ListenError> {
+pub(crate) fn listen(permit: &Permit, site: Site, own: &OwnSockets) -> Result<Front, ListenError> {
     let failed = |address| move |error| ListenError::Failed { address, error };
     let near = site.near(permit).map_err(failed(site.wildcard))?;
     let socket = socket(near).map_err(failed(near.ip()))?;
     bind(&socket, near, permit.terms().bind.ports)?;
     let open = || {
-        let socket = socket.listen(BACKLOG)?;
         let bound = socket.local_addr()?;
-        Ok(Front { socket, bound, told: site.advertised.instead_of(bound) })
+        // Before it listens: nobody is there earlier.
+        let own = own.enter(Transport::Tcp, bound);
+        Ok(Front { socket: socket.listen(BACKLOG)?, bound, told: site.advertised.instead_of(bound), own })
     };
     open().map_err(failed(near.ip()))
 }

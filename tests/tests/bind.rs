@@ -413,3 +413,33 @@ fn a_gateway_with_two_networks_is_reached_by_its_advertised_address_from_both() 
         expect_tunnel(client, come(peer.into(), told));
     }
 }
+
+#[test]
+fn nobody_gets_to_the_socket_of_another_bind_through_the_gateway() {
+    if !namespace::inside("nobody_gets_to_the_socket_of_another_bind_through_the_gateway") {
+        return;
+    }
+    namespace::two_networks();
+    let rules = "  - { name: host, action: permit, command: connect, source: 10.1.0.3, special-use: permit }\n  \
+                 - { name: all, action: permit }\n";
+    let setup = || Setup::new().policy(&policy(rules)).listener("10.1.0.1:0");
+    // On one address, and on all of them.
+    for (gateway, own) in
+        [(setup().start(), [10, 1, 0, 1]), (setup().advertise("203.0.113.5").start(), [10, 2, 0, 1])]
+    {
+        let (client, told) = waiting(&gateway, ANYBODY);
+        let place = SocketAddr::new(own.into(), told.port());
+        let mut attacker = greeted(&gateway);
+        attacker.send(&request(0x01, place));
+        attacker.expect_refusal(0x02);
+        gateway.session_of(attacker.local()).expect(&[("cause", "special-use"), ("rule", "all")]);
+        expect_tunnel(client, come([10, 1, 0, 2].into(), place));
+        // Whom a rule for special addresses lets through is a peer like others.
+        let (mut client, told) = waiting(&gateway, ANYBODY);
+        let mut friend = Client::connect_from([10, 1, 0, 3].into(), gateway.address());
+        friend.open(SocketAddr::new(own.into(), told.port()));
+        assert_eq!(client.reply().code, 0x00);
+        friend.send(b"met");
+        assert_eq!(client.receive(3), b"met");
+    }
+}

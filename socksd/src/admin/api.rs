@@ -134,7 +134,10 @@ async fn explain(
     let Json(question) = question?;
     let gateway = desk.gateway.clone();
     let runtime = tokio::runtime::Handle::current();
-    let answer = move || question.answer(&gateway.snapshot.load(), &gateway.own.load(), &runtime);
+    let answer = move || {
+        let own = gateway.own_for(Some(question.operation()));
+        question.answer(&gateway.snapshot.load(), &own, &runtime)
+    };
     let (_, answer) = spawn_blocking(answer).await.map_err(bug)?.map_err(bad)?;
     Ok(Json(answer))
 }

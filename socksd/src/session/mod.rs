@@ -145,7 +145,7 @@ impl Session {
             identity: identity.as_deref(),
             operation,
             address,
-            gateway: &self.gateway.own.load(),
+            gateway: &self.gateway.own_for(operation),
             now: Timestamp::now(),
         })
     }

@@ -4,12 +4,12 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use socks_core::ClientStream;
-use socks_core::wire::Reply;
-use socks_policy::Permit;
+use socks_core::wire::{Reply, Target};
+use socks_policy::{Decision, Operation, Permit};
 use tokio::time::timeout;
 
 use crate::admission::{RuleHolder, RuleTicket};
-use crate::dial::{Dialled, dial};
+use crate::dial::{Dialled, Road, dial};
 use crate::outcome::End;
 use crate::record::holder;
 
@@ -22,12 +22,13 @@ const REPLY_TIMEOUT: Duration = Duration::from_secs(5);
 /// A client whose request is permitted, for at least one address.
 pub(super) struct Permitted {
     stream: ClientStream,
+    target: Target,
     permits: Vec<Permit>,
 }
 
 impl Permitted {
-    pub(super) fn new(stream: ClientStream, permits: Vec<Permit>) -> Self {
-        Self { stream, permits }
+    pub(super) fn new(stream: ClientStream, target: Target, permits: Vec<Permit>) -> Self {
+        Self { stream, target, permits }
     }
 
     pub(super) async fn dial(self, session: &mut Session) -> Result<Connected, Ended> {
@@ -38,8 +39,14 @@ impl Permitted {
         let most = permits.iter().filter_map(|permit| permit.terms().connect_timeout).min();
         let most = most.unwrap_or(session.snapshot.settings.limits.connect_timeout);
         let nat64 = session.snapshot.settings.nat64.as_ref();
+        let operation = Operation::Connect(&self.target);
+        let is_still_good = |permit: &Permit| {
+            let address = permit.address().map(|address| address.ip());
+            matches!(session.decide(Some(operation), address), Decision::Permit(_))
+        };
+        let road = Road { racing: &session.gateway.racing, nat64, is_still_good: &is_still_good };
         let begun = Instant::now();
-        match dial(permits, most, &session.gateway.racing, nat64).await {
+        match dial(permits, most, road).await {
             Ok(dialled) => {
                 session.gateway.metrics.connect(begun.elapsed());
                 session.rule_ticket =

@@ -35,7 +35,7 @@ impl Requested {
             _ => permits(Operation::Connect(target), &target.host, session).await,
         };
         match permits {
-            Ok(permits) => Ok(Permitted::new(self.stream, permits)),
+            Ok(permits) => Ok(Permitted::new(self.stream, self.request.target, permits)),
             Err(end) => Err(self.refuse(end, session)),
         }
     }

@@ -3,6 +3,7 @@
 mod carrying;
 mod fragments;
 mod limits;
+mod networks;
 mod origins;
 mod policy;
 mod programs;

@@ -64,6 +64,8 @@ struct Judged {
     /// The address that was judged; a translator may have another one for it, which is sent to.
     address: Option<SocketAddr>,
     until: Instant,
+    /// How often the gateway's own sockets at that port had changed.
+    changes: u64,
 }
 
 /// Why an address was sent to.
@@ -119,7 +121,7 @@ impl Facts {
             identity: self.identity.as_ref(),
             operation: Some(Operation::Associate),
             address: None,
-            gateway: &self.gateway.own.load(),
+            gateway: &self.gateway.own_for(None),
             now: Timestamp::now(),
         });
         match decision {
@@ -135,14 +137,14 @@ impl Facts {
         target: &Target,
         address: Option<IpAddr>,
     ) -> Result<Permit, Refusal> {
-        let now = Timestamp::now();
+        let (now, operation) = (Timestamp::now(), Some(Operation::Datagram(target)));
         let decision = snapshot.ruleset.decide(&Query {
             listener: &self.listener,
             client: self.client,
             identity: self.identity.as_ref(),
-            operation: Some(Operation::Datagram(target)),
+            operation,
             address,
-            gateway: &self.gateway.own.load(),
+            gateway: &self.gateway.own_for(operation),
             now,
         });
         match decision {
@@ -202,16 +204,18 @@ impl Judge {
     }
 
     fn judge_anew(&mut self, target: &Target, now: Instant) -> Judged {
-        let no = |cause| Judged { verdict: Verdict::Drop(cause), address: None, until: now + FRESH };
+        // Asked for first: a socket that comes while this is judged is one that has come since then.
+        let changes = self.own_changes(target);
+        let no = |cause| Judged { verdict: Verdict::Drop(cause), address: None, until: now + FRESH, changes };
         let judged = match &target.host {
             // Nothing can be sent there.
             _ if target.port == 0 => no(DropCause::Unreachable),
-            Host::Ip(ip) => self.choose(target, &[*ip]).unwrap_or_else(no),
+            Host::Ip(ip) => self.choose(target, &[*ip], changes).unwrap_or_else(no),
             Host::Name(name) => match self.addresses(target, name, now) {
-                Ok(addresses) => self.choose(target, &addresses).unwrap_or_else(no),
+                Ok(addresses) => self.choose(target, &addresses, changes).unwrap_or_else(no),
                 Err(Verdict::Drop(DropCause::Denied)) => no(DropCause::Denied),
                 // Not to be remembered: it may be known the next time.
-                Err(verdict) => return Judged { verdict, address: None, until: now },
+                Err(verdict) => return Judged { verdict, address: None, until: now, changes },
             },
         };
         self.verdicts.insert(target.clone(), judged);
@@ -242,7 +246,7 @@ impl Judge {
     }
 
     /// The address to send to, of those that are permitted.
-    fn choose(&mut self, target: &Target, addresses: &[IpAddr]) -> Result<Judged, DropCause> {
+    fn choose(&mut self, target: &Target, addresses: &[IpAddr], changes: u64) -> Result<Judged, DropCause> {
         let snapshot = self.snapshot.load();
         let permits: Vec<Permit> =
             addresses.iter().filter_map(|ip| self.facts.permit(snapshot, target, Some(*ip)).ok()).collect();
@@ -252,7 +256,12 @@ impl Judge {
         let nat64 = snapshot.settings.nat64.as_ref();
         let way = self.routes.choose(&permits, nat64).ok_or(DropCause::Unreachable)?;
         let (verdict, address) = (Verdict::Send(way.destination), Some(way.judged));
-        Ok(Judged { verdict, address, until: Instant::now() + FRESH })
+        Ok(Judged { verdict, address, until: Instant::now() + FRESH, changes })
+    }
+
+    /// Changes when a socket of the gateway's own comes or goes at the target's port.
+    fn own_changes(&self, target: &Target) -> u64 {
+        self.facts.gateway.own_sockets.changes(target.port)
     }
 
     /// Remembers that a datagram goes there.
@@ -276,7 +285,9 @@ impl Gate for Judge {
     fn judge(&mut self, target: &Target) -> Verdict {
         self.follow_reload();
         let now = Instant::now();
-        let known = self.verdicts.get(target).filter(|judged| now < judged.until).copied();
+        let changes = self.own_changes(target);
+        let is_good = |judged: &&Judged| now < judged.until && judged.changes == changes;
+        let known = self.verdicts.get(target).filter(is_good).copied();
         let judged = known.unwrap_or_else(|| self.judge_anew(target, now));
         if let Verdict::Send(destination) = judged.verdict {
             self.note(destination, target, judged);

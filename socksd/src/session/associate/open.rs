@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use crate::admission::{RuleHolder, RuleTicket, Ticket};
 use crate::outcome::End;
+use crate::own::OwnSocket;
 use crate::record::{Record, holder};
 use crate::session::connected::cutoff_of;
 use crate::session::permitted::{grant, tickets};
@@ -42,11 +43,12 @@ pub(in crate::session) struct Associated {
     _places: Places,
 }
 
-/// The places that an association has beside that of its session.
+/// The places that an association has beside that of its session, and among the gateway's own sockets.
 struct Places {
     /// It has twice as many sockets as others.
     _sockets: Ticket,
     _rule: Option<RuleTicket>,
+    _own: OwnSocket,
 }
 
 impl Permitted {
@@ -114,13 +116,11 @@ fn sockets(
     let local = stream.socket().local_addr().map_err(End::Reply)?;
     let (sessions, permits) = tickets(vec![permit], session)?;
     let Some(permit) = permits.into_iter().next() else { return Err(End::Undecided) };
-    let places = Places {
-        _rule: place(&permit, session)?,
-        _sockets: session.ticket.another().map_err(End::SocketsFull)?,
-    };
-    let sockets = Sockets::open(local, &permit).map_err(End::Listen)?;
+    let rule = place(&permit, session)?;
+    let room = session.ticket.another().map_err(End::SocketsFull)?;
+    let (sockets, own) = Sockets::open(local, &permit, &session.gateway.own_sockets).map_err(End::Listen)?;
     session.rule_ticket = sessions.into_iter().next();
-    Ok((permit, places, sockets))
+    Ok((permit, Places { _sockets: room, _rule: rule, _own: own }, sockets))
 }
 
 /// A place among the rule's associations, if it limits them.

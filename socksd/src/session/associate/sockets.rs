@@ -10,6 +10,7 @@ use socks_policy::{Egress, Permit, PortRange};
 use tokio::net::UdpSocket;
 
 use crate::listen::{ListenError, tries};
+use crate::own::{OwnSocket, OwnSockets, Transport};
 
 use super::route::Routes;
 
@@ -28,15 +29,21 @@ pub(super) struct Sockets {
 
 impl Sockets {
     /// Opens them as the rule of `permit` says. `local` is the gateway's end of the control connection: the client
-    /// reaches that address, and nobody on another network of the gateway's does.
-    pub(super) fn open(local: SocketAddr, permit: &Permit) -> Result<Self, ListenError> {
+    /// reaches that address, and nobody on another network of the gateway's does. The entry among the gateway's own
+    /// sockets is for the client's.
+    pub(super) fn open(
+        local: SocketAddr,
+        permit: &Permit,
+        own: &OwnSockets,
+    ) -> Result<(Self, OwnSocket), ListenError> {
         let egress = permit.terms().egress;
         let client = facing(local, permit.terms().udp.ports)?;
         let failed = |error| ListenError::Failed { address: local.ip(), error };
         let bound = client.local_addr().map_err(failed)?;
+        let own = own.enter(Transport::Udp, bound);
         let outer = outer(egress)?;
         let routes = Routes { egress, v4: outer.v4.is_some(), v6: outer.v6.is_some() };
-        Ok(Self { client, bound, outer, routes })
+        Ok((Self { client, bound, outer, routes }, own))
     }
 }
 

@@ -13,6 +13,7 @@ use tracing::debug;
 
 use crate::dial::KEEPALIVE;
 use crate::outcome::End;
+use crate::own::OwnSocket;
 use crate::server::{EXHAUSTED_PAUSE, is_exhausted};
 use crate::session::connected::Connected;
 use crate::session::permitted::{grant, ticket};
@@ -38,6 +39,8 @@ pub(super) struct Door {
     expected: Expected,
     /// The rule that lets the gateway listen; the session has its place in it.
     rule: Arc<str>,
+    /// Goes after the socket.
+    _own: OwnSocket,
 }
 
 /// The right peer.
@@ -76,8 +79,9 @@ impl Listening {
 }
 
 impl Door {
-    pub(super) fn new(socket: TcpListener, expected: Expected, permit: &Permit) -> Self {
-        Self { socket, expected, rule: permit.rule().clone() }
+    pub(super) fn new(socket: (TcpListener, OwnSocket), expected: Expected, permit: &Permit) -> Self {
+        let (socket, own) = socket;
+        Self { socket, expected, rule: permit.rule().clone(), _own: own }
     }
 
     /// Waits for the right peer and closes all others.

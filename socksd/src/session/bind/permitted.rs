@@ -34,7 +34,7 @@ impl Permitted {
             Ok(opened) => opened,
             Err(end) => return Err(Ended::with_reply(stream, end)),
         };
-        let Front { socket, bound, told } = front;
+        let Front { socket, bound, told, own } = front;
         session.record.learn(|facts| {
             facts.bound = Some(bound);
             facts.advertised = Some(told).filter(|told| *told != bound);
@@ -42,7 +42,7 @@ impl Permitted {
         let most = permit.terms().bind.timeout.unwrap_or(session.snapshot.settings.limits.bind_timeout);
         let until = Instant::now() + most;
         grant(&mut stream, told).await?;
-        Ok(Listening::new(stream, Door::new(socket, expected, &permit), (most, until)))
+        Ok(Listening::new(stream, Door::new((socket, own), expected, &permit), (most, until)))
     }
 }
 
@@ -62,7 +62,7 @@ fn open(
     let expected = Expected::new(target, addresses, permit.terms().bind.peer);
     let (expects, advertised) = (expected.address(), session.advertised());
     let site = Site { wildcard, local, expected: expects, advertised };
-    let front = listen(&permit, site).map_err(End::Listen)?;
+    let front = listen(&permit, site, &session.gateway.own_sockets).map_err(End::Listen)?;
     Ok((front, expected, permit))
 }
 
