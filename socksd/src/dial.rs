@@ -215,7 +215,8 @@ mod tests {
     fn permit(address: SocketAddr) -> Permit {
         let text = "version: 1\nclients: [{ methods: [none] }]\n\
                     rules: [{ name: r, action: permit, special-use: permit }]\n";
-        let ruleset = Ruleset::load(&Document::parse("policy.yaml", text).unwrap(), &Context::default());
+        let ruleset =
+            Ruleset::load(&Document::parse("policy.yaml", text.into()).unwrap(), &Context::default());
         let (target, nobody) = (address.into(), Identity::anonymous());
         let decision = ruleset.unwrap().ruleset.decide(&Query {
             listener: "main",
