@@ -5,24 +5,21 @@
 
 mod message;
 mod responder;
+mod table;
 
-use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use socks_client::Target;
 use socks_core::wire::{DomainName, Host};
 
 pub(crate) use responder::Responder;
+use table::Table;
 
 /// The most names that are known at a time.
 const MOST_NAMES: usize = 65_536;
-/// How long an address keeps its name after it was last told or used; then it may get another.
-const REST: Duration = Duration::from_secs(3600);
-/// How many addresses are looked at for one that may get another name.
-const STEPS: usize = 256;
 
 /// Names and the fake addresses that stand for them.
 #[derive(Debug)]
@@ -99,11 +96,19 @@ impl Names {
         })
     }
 
-    /// The name that an address stands for.
+    /// The name that an address stands for, which is not used by that.
     ///
     /// # Errors
     /// [`Forgotten`] for an address of ours that stands for none.
     pub(crate) fn name_of(&self, address: IpAddr) -> Result<Option<DomainName>, Forgotten> {
+        self.named(address, |table, slot| table.name_of(slot))
+    }
+
+    fn named(
+        &self,
+        address: IpAddr,
+        ask: impl FnOnce(&mut Table, usize) -> Option<DomainName>,
+    ) -> Result<Option<DomainName>, Forgotten> {
         let place = match (address.to_canonical(), self.v4, self.v6) {
             (IpAddr::V4(ip), Some(network), _) if network.contains(&ip) => {
                 u128::from(u32::from(ip) - u32::from(network.network()))
@@ -114,17 +119,21 @@ impl Names {
             _ => return Ok(None),
         };
         let slot = usize::try_from(place).ok().and_then(|place| place.checked_sub(1));
-        let name = slot.and_then(|slot| self.lock().name_of(slot, Instant::now()));
+        let name = slot.and_then(|slot| ask(&mut self.lock(), slot));
         name.map(Some).ok_or(Forgotten(address))
     }
 
-    /// What a program means by a target: the name, where it asks for a fake address.
+    /// What a program means by a target: the name, where it asks for a fake address, which is used by that.
     ///
     /// # Errors
     /// [`Forgotten`]; a fake address never goes to the gateway.
     pub(crate) fn meant(&self, target: Target) -> Result<Meant, Forgotten> {
+        self.meant_at(target, Instant::now())
+    }
+
+    fn meant_at(&self, target: Target, now: Instant) -> Result<Meant, Forgotten> {
         let Host::Ip(ip) = target.host else { return Ok(Meant::plainly(target)) };
-        Ok(match self.name_of(ip)? {
+        Ok(match self.named(ip, |table, slot| table.use_slot(slot, now))? {
             None => Meant::plainly(target),
             Some(name) => {
                 Meant { target: Target { host: Host::Name(name), port: target.port }, fake: Some(ip) }
@@ -134,60 +143,6 @@ impl Names {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Table> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Slots in the order of the addresses.
-#[derive(Debug, Default)]
-struct Table {
-    slots: Vec<Slot>,
-    by_name: HashMap<DomainName, usize>,
-    /// Where the search for a slot that has rested goes on.
-    hand: usize,
-}
-
-#[derive(Debug)]
-struct Slot {
-    name: DomainName,
-    used: Instant,
-}
-
-impl Table {
-    fn assign(&mut self, name: &DomainName, most: usize, now: Instant) -> Option<usize> {
-        if let Some(&slot) = self.by_name.get(name) {
-            self.name_of(slot, now);
-            return Some(slot);
-        }
-        let new = Slot { name: name.clone(), used: now };
-        let slot = if self.slots.len() < most {
-            self.slots.push(new);
-            self.slots.len() - 1
-        } else {
-            let slot = self.rested(now)?;
-            let old = std::mem::replace(self.slots.get_mut(slot)?, new);
-            self.by_name.remove(&old.name);
-            slot
-        };
-        self.by_name.insert(name.clone(), slot);
-        Some(slot)
-    }
-
-    /// A slot whose name nobody has used for so long that nobody has its address any more.
-    fn rested(&mut self, now: Instant) -> Option<usize> {
-        for _ in 0..STEPS.min(self.slots.len()) {
-            let slot = self.hand;
-            self.hand = (slot + 1) % self.slots.len();
-            if self.slots.get(slot).is_some_and(|held| now.saturating_duration_since(held.used) >= REST) {
-                return Some(slot);
-            }
-        }
-        None
-    }
-
-    fn name_of(&mut self, slot: usize, now: Instant) -> Option<DomainName> {
-        let held = self.slots.get_mut(slot)?;
-        held.used = now;
-        Some(held.name.clone())
     }
 }
 
