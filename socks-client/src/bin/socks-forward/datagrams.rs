@@ -2,6 +2,7 @@
 
 mod carrier;
 mod outlets;
+mod pause;
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};

@@ -7,17 +7,25 @@ use std::fmt;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::BytesMut;
 use socks_client::{Association, Client, ConnectError, DatagramError, Target};
+use tokio::time::Instant;
 use tracing::debug;
 
+use super::pause::Pause;
+
 /// The most fake addresses that one program's association reaches at a time.
-const MOST_NAMED: usize = 16;
+pub(super) const MOST_NAMED: usize = 16;
 /// The most of them that are being opened at a time.
 const MOST_OPENING: usize = 4;
 /// The most datagrams that wait for one to be opened.
 const MOST_WAITING: usize = 8;
+/// How long an association must have carried nothing before another fake address may have its place.
+pub(super) const IDLE: Duration = Duration::from_secs(10);
+/// An association that ends sooner is as good as none.
+const BRIEF: Duration = Duration::from_secs(1);
 
 type Opening = Pin<Box<dyn Future<Output = Result<Association, ConnectError>> + Send>>;
 
@@ -27,11 +35,16 @@ pub(super) struct Outlets {
     main: Association,
     named: Vec<Named>,
     opening: Vec<Opened>,
+    /// None is opened while this lasts: a gateway that has refused one would refuse the next.
+    pause: Pause,
 }
 
 struct Named {
     fake: IpAddr,
     association: Association,
+    opened: Instant,
+    /// When a datagram last went or came by it.
+    used: Instant,
 }
 
 struct Opened {
@@ -53,7 +66,7 @@ pub(super) enum Brought {
 
 impl Outlets {
     pub(super) fn new(client: &Client, main: Association) -> Self {
-        Self { client: client.clone(), main, named: Vec::new(), opening: Vec::new() }
+        Self { client: client.clone(), main, named: Vec::new(), opening: Vec::new(), pause: Pause::default() }
     }
 
     /// Sends a datagram by the association for its fake address, or by that for everything.
@@ -69,11 +82,11 @@ impl Outlets {
         let Some(place) = self.named.iter().position(|named| named.fake == fake) else {
             return Ok(self.wait(fake, target, octets));
         };
-        let Some(named) = self.named.get(place) else { return Ok(false) };
+        let Some(named) = self.named.get_mut(place) else { return Ok(false) };
+        named.used = Instant::now();
         match sent(named.association.send_to(&target, octets).await) {
             Err(error) => {
-                debug!(%fake, %error, "association for a fake address has ended");
-                self.named.swap_remove(place);
+                self.close(place, &error);
                 Ok(self.wait(fake, target, octets))
             }
             done => done,
@@ -89,13 +102,37 @@ impl Outlets {
             }
             return has_room;
         }
-        if self.opening.len() >= MOST_OPENING || self.named.len() + self.opening.len() >= MOST_NAMED {
+        let now = Instant::now();
+        if self.pause.lasts(now) || self.opening.len() >= MOST_OPENING || !self.has_place(now) {
             return false;
         }
         let client = self.client.clone();
         let future = Box::pin(async move { client.associate().await });
         self.opening.push(Opened { fake, future, waiting: vec![(target, octets.into())] });
         true
+    }
+
+    /// Tells whether there is a place for another association; the one that was idle for longest may have to go.
+    fn has_place(&mut self, now: Instant) -> bool {
+        if self.named.len() + self.opening.len() < MOST_NAMED {
+            return true;
+        }
+        let idlest = self.named.iter().enumerate().min_by_key(|(_, named)| named.used);
+        let idle = idlest.filter(|(_, named)| now.saturating_duration_since(named.used) >= IDLE);
+        let Some((place, _)) = idle else { return false };
+        let Named { fake, .. } = self.named.swap_remove(place);
+        debug!(%fake, "association for a fake address gives way to another one");
+        true
+    }
+
+    /// Forgets an association that has ended.
+    fn close(&mut self, place: usize, error: &DatagramError) {
+        let Named { fake, opened, .. } = self.named.swap_remove(place);
+        debug!(%fake, %error, "association for a fake address has ended");
+        let now = Instant::now();
+        if now.saturating_duration_since(opened) < BRIEF {
+            self.pause.begin(now);
+        }
     }
 
     /// Waits for what the gateway brings; user data are in `buffer` then.
@@ -113,17 +150,15 @@ impl Outlets {
             return Poll::Ready(Ok(brought));
         }
         let mut place = 0;
-        while let Some(Named { fake, association }) = self.named.get(place) {
-            match association.poll_recv_from(cx, buffer) {
+        while let Some(named) = self.named.get_mut(place) {
+            match named.association.poll_recv_from(cx, buffer) {
                 Poll::Pending => place += 1,
                 Poll::Ready(Ok(Target { port, .. })) => {
-                    let host = socks_core::wire::Host::Ip(*fake);
+                    named.used = Instant::now();
+                    let host = socks_core::wire::Host::Ip(named.fake);
                     return Poll::Ready(Ok(Brought::Datagram(Target { host, port })));
                 }
-                Poll::Ready(Err(error)) => {
-                    debug!(%fake, %error, "association for a fake address has ended");
-                    self.named.swap_remove(place);
-                }
+                Poll::Ready(Err(error)) => self.close(place, &error),
             }
         }
         Poll::Pending
@@ -136,11 +171,14 @@ impl Outlets {
             let Opened { fake, waiting, .. } = self.opening.swap_remove(place);
             return Poll::Ready(match opened {
                 Ok(association) => {
-                    self.named.push(Named { fake, association });
+                    let now = Instant::now();
+                    self.pause.end();
+                    self.named.push(Named { fake, association, opened: now, used: now });
                     Brought::Ready(fake, waiting)
                 }
                 Err(error) => {
                     debug!(%fake, %error, "no association for a fake address");
+                    self.pause.begin(Instant::now());
                     Brought::Lost(waiting.len())
                 }
             });

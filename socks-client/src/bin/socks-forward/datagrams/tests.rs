@@ -5,6 +5,7 @@ use socks_client::testing::{FakeGateway, Line, datagram, granted, greeting, refu
 use socks_core::wire::{Command, Decode, Reply};
 use tokio::io::AsyncReadExt;
 
+use super::outlets::{IDLE, MOST_NAMED};
 use super::*;
 use crate::forwarder::tests::Program;
 
@@ -131,6 +132,72 @@ async fn answers_of_a_name_come_from_its_fake_address() {
     own.send_to(&datagram(&target("198.18.0.3:53"), b"nobody"), address).await.unwrap();
     own.send_to(&datagram(&target("192.0.2.53:53"), b"last"), address).await.unwrap();
     assert_eq!(heard(&main).await.0, datagram(&target("192.0.2.53:53"), b"last"));
+    program.ends().await;
+    gateway.finish().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_gateway_that_refuses_an_association_is_not_asked_again_at_once() {
+    let (main, named, own) = (socket().await, socket().await, socket().await);
+    let asked = request_of(Command::UdpAssociate, &target("0.0.0.0:0"));
+    let refusal = vec![Hears(greeting(&[0])), Says(vec![5, 0]), Hears(asked), Says(refused(1))];
+    let scripts = vec![associating(&main, HearsTheEnd), refusal, associating(&named, HearsTheEnd)];
+    let gateway = FakeGateway::play_at_once(scripts).await.unwrap();
+    let mut program = Program::with_names(&gateway, &["one.example"]).await;
+    let address = associate(&mut program, 0).await;
+    let (fake, other) = (target("198.18.0.1:53"), target("192.0.2.53:53"));
+    // Many more than could wait for the one association that is refused: what goes by the other one tells that all
+    // before it were looked at. Those that come within the pause are lost, the first one behind it opens the next.
+    let mut sent = 0_u32;
+    let opened = loop {
+        own.send_to(&datagram(&fake, &sent.to_be_bytes()), address).await.unwrap();
+        own.send_to(&datagram(&other, &sent.to_be_bytes()), address).await.unwrap();
+        sent += 1;
+        tokio::select! {
+            biased;
+            (octets, _) = heard(&named) => break octets,
+            (octets, _) = heard(&main) => {
+                assert_eq!(octets, datagram(&other, &(sent - 1).to_be_bytes()));
+            }
+        }
+    };
+    let first = u32::from_be_bytes(opened[opened.len() - 4..].try_into().unwrap());
+    assert!(first > 8, "datagram {first} was not lost to a pause");
+    program.ends().await;
+    gateway.finish().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_fake_address_that_nobody_uses_gives_its_association_to_another_one() {
+    let (main, own) = (socket().await, socket().await);
+    let mut relays = Vec::new();
+    for _ in 0..=MOST_NAMED {
+        relays.push(socket().await);
+    }
+    let scripts = [&main].into_iter().chain(&relays).map(|relay| associating(relay, HearsTheEnd));
+    let gateway = FakeGateway::play_at_once(scripts.collect()).await.unwrap();
+    let names: Vec<String> = (0..=MOST_NAMED).map(|number| format!("host{number}.example")).collect();
+    let known: Vec<&str> = names.iter().map(String::as_str).collect();
+    let mut program = Program::with_names(&gateway, &known).await;
+    let address = associate(&mut program, 0).await;
+    let to = |number: usize| datagram(&target(&format!("198.18.0.{}:53", number + 1)), b"question");
+    for (number, relay) in relays.iter().enumerate().take(MOST_NAMED) {
+        own.send_to(&to(number), address).await.unwrap();
+        heard(relay).await;
+    }
+    let other = datagram(&target("192.0.2.53:53"), b"after it");
+    own.send_to(&to(MOST_NAMED), address).await.unwrap();
+    own.send_to(&other, address).await.unwrap();
+    assert_eq!(heard(&main).await.0, other, "all places are taken, and the datagram is lost");
+    tokio::time::pause();
+    tokio::time::advance(IDLE).await;
+    tokio::time::resume();
+    own.send_to(&to(0), address).await.unwrap();
+    heard(&relays[0]).await;
+    own.send_to(&to(MOST_NAMED), address).await.unwrap();
+    heard(&relays[MOST_NAMED]).await;
+    own.send_to(&to(0), address).await.unwrap();
+    heard(&relays[0]).await;
     program.ends().await;
     gateway.finish().await.unwrap();
 }
