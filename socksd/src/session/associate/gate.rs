@@ -20,6 +20,7 @@ use crate::snapshot::Snapshot;
 
 use super::bucket::Bucket;
 use super::names::{Answer, Names};
+use super::reach::Reach;
 use super::recent::Recent;
 use super::route::Routes;
 
@@ -46,12 +47,13 @@ pub(super) struct Judge {
     snapshot: arc_swap::Cache<Current, Arc<Snapshot>>,
     generation: u64,
     routes: Routes,
+    reach: Reach,
     replies: UdpReplies,
     verdicts: Recent<Target, Judged>,
     /// The addresses that datagrams went to.
     asked: Recent<SocketAddr, Asked>,
-    /// The one that the last datagram went to, and until when that need not be judged again.
-    last: Option<(SocketAddr, Instant)>,
+    /// The one that the last datagram went to.
+    last: Option<Last>,
     names: Names,
     bucket: Option<Bucket>,
     tally: Arc<Tally>,
@@ -76,6 +78,15 @@ struct Asked {
     /// The generation of the policy that permitted it.
     generation: u64,
     /// Until when its answers are let in without asking again: rules expire, and tickets end.
+    until: Instant,
+}
+
+/// What need not be noted again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Last {
+    address: SocketAddr,
+    judged: SocketAddr,
+    /// Until when it need not be judged again.
     until: Instant,
 }
 
@@ -180,6 +191,7 @@ impl Judge {
             snapshot,
             generation,
             routes: terms.routes,
+            reach: Reach::new(),
             replies: terms.replies,
             verdicts: Recent::new(most),
             asked: Recent::new(most),
@@ -254,7 +266,7 @@ impl Judge {
             return Err(DropCause::Denied);
         }
         let nat64 = snapshot.settings.nat64.as_ref();
-        let way = self.routes.choose(&permits, nat64).ok_or(DropCause::Unreachable)?;
+        let way = self.routes.choose(&permits, nat64, &mut self.reach).ok_or(DropCause::Unreachable)?;
         let (verdict, address) = (Verdict::Send(way.destination), Some(way.judged));
         Ok(Judged { verdict, address, until: Instant::now() + FRESH, changes })
     }
@@ -267,12 +279,17 @@ impl Judge {
     /// Remembers that a datagram goes there.
     fn note(&mut self, address: SocketAddr, target: &Target, decided: Judged) {
         let Judged { address: Some(judged), until, .. } = decided else { return };
-        if self.last == Some((address, until)) {
+        let last = Last { address, judged, until };
+        if self.last.replace(last) == Some(last) {
             return;
         }
-        self.last = Some((address, until));
         match self.asked.get(&address) {
-            Some(asked) if asked.generation == self.generation && asked.until >= until => return,
+            // By a translator's address two may be meant, and what comes back is from the one that was asked last.
+            Some(asked)
+                if asked.generation == self.generation && asked.until >= until && asked.judged == judged =>
+            {
+                return;
+            }
             Some(_) => {}
             None => self.tally.count_destination(),
         }
@@ -302,7 +319,7 @@ impl Gate for Judge {
     fn admit(&mut self, origin: SocketAddr) -> Result<(), DropCause> {
         self.follow_reload();
         let now = Instant::now();
-        let is_fresh = self.last.is_some_and(|(last, until)| last == origin && now < until);
+        let is_fresh = self.last.is_some_and(|last| last.address == origin && now < last.until);
         if is_fresh || self.replies == UdpReplies::Any {
             return Ok(());
         }

@@ -4,6 +4,7 @@ mod bucket;
 mod gate;
 mod names;
 mod open;
+mod reach;
 mod recent;
 mod route;
 mod sockets;

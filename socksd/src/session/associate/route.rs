@@ -1,10 +1,12 @@
 //! Which of a target's permitted addresses a datagram goes to.
 
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr};
 
 use socks_policy::{Egress, Nat64, Permit};
 
 use crate::route::Route;
+
+use super::reach::Reach;
 
 /// The sockets that an association has, as far as choosing an address takes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,13 +29,16 @@ pub(super) struct Way {
 
 impl Routes {
     /// The way for a datagram; `None`: by these sockets no way of their own rules leads to any of the addresses.
-    pub(super) fn choose(&self, permits: &[Permit], nat64: Option<&Nat64>) -> Option<Way> {
+    pub(super) fn choose(&self, permits: &[Permit], nat64: Option<&Nat64>, reach: &mut Reach) -> Option<Way> {
         let mut ways: Vec<Way> = permits.iter().flat_map(|permit| self.ways(permit, nat64)).collect();
         // IPv6 first, where the rule leaves both (RFC 6724 section 2.1 prefers it as well), and the translator last.
         ways.sort_by_key(|way| (way.judged != way.destination, way.judged.is_ipv4()));
         match ways.as_slice() {
             [only] => Some(*only),
-            several => several.iter().copied().find(has_route).or(several.first().copied()),
+            several => {
+                let reached = several.iter().find(|way| reach.has_route(way.destination));
+                reached.or(several.first()).copied()
+            }
         }
     }
 
@@ -59,13 +64,6 @@ impl Routes {
             _ => wanted.v4.is_none() && wanted.v6.is_none(),
         }
     }
-}
-
-/// Asks the kernel whether it knows the way. No packet is sent.
-fn has_route(way: &Way) -> bool {
-    let is_v4 = way.destination.is_ipv4();
-    let wildcard: IpAddr = if is_v4 { [0, 0, 0, 0].into() } else { [0_u16; 8].into() };
-    UdpSocket::bind((wildcard, 0)).and_then(|probe| probe.connect(way.destination)).is_ok()
 }
 
 #[cfg(test)]
@@ -146,7 +144,7 @@ mod tests {
         assert_eq!(ways(BOTH, ", family: v6", V4, Some(&nat64)), [BEHIND]);
         assert_eq!(ways(only_v6, "", V4, Some(&nat64)), [BEHIND]);
         assert_eq!(ways(BOTH, "", V6, Some(&nat64)), [V6]);
-        let way = only_v6.choose(&[permit("", V4)], Some(&nat64)).unwrap();
+        let way = only_v6.choose(&[permit("", V4)], Some(&nat64), &mut Reach::new()).unwrap();
         assert_eq!((way.judged, way.destination), (V4.parse().unwrap(), BEHIND.parse().unwrap()));
     }
 }
