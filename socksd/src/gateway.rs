@@ -134,6 +134,11 @@ impl Gateway {
         Own::More(listeners.iter().copied().chain(sockets).collect())
     }
 
+    /// Tells whether an address is one of this machine's.
+    pub(crate) fn has(&self, address: IpAddr) -> bool {
+        self.machine.load().iter().any(|own| own.to_canonical() == address)
+    }
+
     /// Learns the addresses behind the listening sockets, as they are now.
     pub(crate) fn learn_own_addresses(&self, listening: &[SocketAddr]) {
         match interfaces() {

@@ -1,5 +1,6 @@
 //! The steps from the permit to the end of an association.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -118,9 +119,18 @@ fn sockets(
     let Some(permit) = permits.into_iter().next() else { return Err(End::Undecided) };
     let rule = place(&permit, session)?;
     let room = session.ticket.another().map_err(End::SocketsFull)?;
-    let (sockets, own) = Sockets::open(local, &permit, &session.gateway.own_sockets).map_err(End::Listen)?;
+    let (sockets, own) =
+        Sockets::open(near(local, session), &permit, &session.gateway.own_sockets).map_err(End::Listen)?;
     session.rule_ticket = sessions.into_iter().next();
     Ok((permit, Places { _sockets: room, _rule: rule, _own: own }, sockets))
+}
+
+/// Where the client's datagrams are awaited: at the address that it is told, if that is the gateway's own; else at
+/// the one that it came to, to which a translator in front of the gateway brings it.
+fn near(local: SocketAddr, session: &Session) -> SocketAddr {
+    let came_to = SocketAddr::new(local.ip().to_canonical(), local.port());
+    let told = session.advertised().instead_of(came_to);
+    if told != came_to && session.gateway.has(told.ip()) { told } else { local }
 }
 
 /// A place among the rule's associations, if it limits them.
