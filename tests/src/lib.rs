@@ -20,6 +20,7 @@ pub mod pattern;
 pub mod process;
 pub mod program;
 pub mod rivals;
+pub mod sealed;
 pub mod setup;
 pub mod site;
 pub mod tap;

@@ -2,17 +2,13 @@
 
 use std::net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
 
-use bytes::BytesMut;
-use socks_client::{ClientAuth, Exchange, Gssapi, Level};
+use socks_client::Level;
 use socks_core::wire::{Command, Reply, ReplyCode, Request, Target};
-use socks_core::{ClientIo, ClientStream, Protection, Sealing};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use socks_core::{ClientStream, Protection};
 use tokio::runtime::Builder;
 
 use super::{datagram, parse, receive, socket};
-
-/// The services' principal: no name has to be looked up.
-const SERVICE: &str = "socks/localhost@EXAMPLE.TEST";
+use crate::sealed::{log_in, seal};
 
 /// An open association whose datagrams are sealed.
 ///
@@ -34,7 +30,7 @@ impl ProtectedAssociation {
     pub fn open(gateway: SocketAddr, level: Level) -> Self {
         let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime can be made");
         let (stream, bound) = runtime.block_on(associate(gateway, level));
-        let ClientStream::Protected(stream) = stream else { panic!("{gateway} protects nothing") };
+        let ClientStream::Protected(stream) = stream else { unreachable!("it was made of a protection") };
         let control = stream.io.socket.into_std().expect("a socket");
         let mut protection = stream.protection;
         protection.open.accept_any_order();
@@ -71,12 +67,7 @@ impl ProtectedAssociation {
     /// The frame of octets that may be no datagram.
     #[track_caller]
     pub fn seal_octets(&mut self, octets: &[u8]) -> Vec<u8> {
-        let room = self.protection.seal.room();
-        let mut buffer = [&vec![0; room.head], octets, &vec![0; room.tail]].concat();
-        let mut message = Sealing { range: room.head..room.head + octets.len(), buffer: &mut buffer };
-        self.protection.seal(&mut message).expect("the message has room");
-        let range = message.range;
-        buffer.get(range).expect("the frame is in the buffer").to_vec()
+        seal(&mut self.protection, octets)
     }
 
     /// The frame of a datagram that is only signed, whatever was agreed.
@@ -127,18 +118,8 @@ impl ProtectedAssociation {
 }
 
 async fn associate(gateway: SocketAddr, level: Level) -> (ClientStream, SocketAddr) {
-    let mut socket = tokio::net::TcpStream::connect(gateway).await.expect("the gateway listens");
-    socket.write_all(&[0x05, 0x01, 0x01]).await.expect("the gateway takes a greeting");
-    let mut choice = [0; 2];
-    socket.read_exact(&mut choice).await.expect("the gateway answers");
-    assert_eq!(choice, [0x05, 0x01], "GSSAPI is chosen");
-    let (gssapi, place) =
-        (Gssapi::new(level).service_name(SERVICE.parse().expect("a principal")), gateway.into());
-    let mut received = BytesMut::new();
-    let mut exchange = Exchange::new(&mut socket, &mut received, &place);
-    let protection = gssapi.authenticate(&mut exchange).await;
-    let protection = protection.unwrap_or_else(|error| panic!("the login failed: {error:?}"));
-    let mut stream = ClientStream::new(ClientIo { socket, received }, protection);
+    let (io, protection) = log_in(gateway, level).await;
+    let mut stream = ClientStream::new(io, Some(protection));
     let anybody = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)).into();
     let request = Request { command: Command::UdpAssociate, target: anybody };
     stream.send(&request).await.expect("the gateway takes a request");
