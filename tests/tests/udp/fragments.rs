@@ -45,6 +45,27 @@ fn fragments_are_put_together_where_the_rule_says_so() {
 }
 
 #[test]
+fn fragments_out_of_their_order_never_arrive() {
+    let gateway = gateway(", udp: { fragments: reassemble }");
+    let (target, association) = (socket(V4), Association::open(gateway.address()));
+    let to = at(target.local_addr().unwrap());
+    let sequences: [&[u8]; 5] =
+        [&[2, 3 | LAST], &[1, 3, 2 | LAST], &[1, 2, 4 | LAST], &[3 | LAST, 2, 1], &[1, 127 | LAST]];
+    for positions in sequences {
+        for position in positions {
+            association.send_raw(&datagram(*position, &to, b"never "));
+        }
+    }
+    // The last of them has left a first fragment behind, which counts for nothing either.
+    association.send_raw(&datagram(1, &to, b"in "));
+    association.send_raw(&datagram(2 | LAST, &to, b"order"));
+    assert_eq!(receive(&target).0, b"in order");
+    expect_nothing(&target);
+    let record = gateway.session_of(association.end());
+    assert_eq!(record.number("datagrams-up"), 1, "{record}");
+}
+
+#[test]
 fn fragments_without_an_end_cost_no_more_than_their_bound() {
     let gateway = gateway(", udp: { fragments: reassemble }");
     let (echo, association) = (udp_echo(V4), Association::open(gateway.address()));
