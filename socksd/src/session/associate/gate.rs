@@ -7,18 +7,17 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use jiff::Timestamp;
-use socks_core::Identity;
 use socks_core::relay::Way;
 use socks_core::udp::{DropCause, Gate, Tally, Verdict};
 use socks_core::wire::{DomainName, Host, Target};
-use socks_policy::{Decision, Operation, Permit, Query, TicketEnd, UdpReplies};
+use socks_policy::{Permit, UdpReplies};
 use tokio::time::Instant;
 
 use crate::gateway::Gateway;
 use crate::snapshot::Snapshot;
 
 use super::bucket::Bucket;
+use super::facts::{Facts, Refusal};
 use super::names::{Answer, Names};
 use super::reach::Reach;
 use super::recent::Recent;
@@ -26,17 +25,6 @@ use super::route::Routes;
 
 /// How long a verdict is good: rules expire, and names get other addresses.
 const FRESH: Duration = Duration::from_secs(30);
-
-/// Who the client is, as the ruleset wants to know it.
-pub(super) struct Facts {
-    pub(super) gateway: Arc<Gateway>,
-    pub(super) listener: Arc<str>,
-    pub(super) client: SocketAddr,
-    /// Its proof counts as good here: what becomes of the association when it ends is the rule's `ticket-end`.
-    identity: Option<Identity>,
-    /// When the proof ends.
-    valid_until: Option<Timestamp>,
-}
 
 /// The verdicts on one association's datagrams.
 ///
@@ -107,77 +95,6 @@ impl Deref for Current {
     fn deref(&self) -> &Self::Target {
         &self.0.snapshot
     }
-}
-
-impl Facts {
-    pub(super) fn new(
-        gateway: Arc<Gateway>,
-        listener: Arc<str>,
-        client: SocketAddr,
-        identity: Option<&Identity>,
-    ) -> Self {
-        let valid_until = identity.and_then(|identity| identity.valid_until);
-        let mut identity = identity.cloned();
-        if let Some(identity) = &mut identity {
-            identity.valid_until = None;
-        }
-        Self { gateway, listener, client, identity, valid_until }
-    }
-
-    /// From whom a policy that has come since then lets datagrams in.
-    fn replies(&self, snapshot: &Snapshot) -> UdpReplies {
-        let decision = snapshot.ruleset.decide(&Query {
-            listener: &self.listener,
-            client: self.client,
-            identity: self.identity.as_ref(),
-            operation: Some(Operation::Associate),
-            address: None,
-            gateway: &self.gateway.own_for(None),
-            now: Timestamp::now(),
-        });
-        match decision {
-            Decision::Permit(permit) => permit.terms().udp.replies,
-            Decision::Deny(_) | Decision::Needs(_) => UdpReplies::SentTo,
-        }
-    }
-
-    /// The permit for a datagram to `target`, at one of its addresses if it is a name.
-    fn permit(
-        &self,
-        snapshot: &Snapshot,
-        target: &Target,
-        address: Option<IpAddr>,
-    ) -> Result<Permit, Refusal> {
-        let (now, operation) = (Timestamp::now(), Some(Operation::Datagram(target)));
-        let decision = snapshot.ruleset.decide(&Query {
-            listener: &self.listener,
-            client: self.client,
-            identity: self.identity.as_ref(),
-            operation,
-            address,
-            gateway: &self.gateway.own_for(operation),
-            now,
-        });
-        match decision {
-            Decision::Permit(permit) if self.is_over(&permit, now) => Err(Refusal::Denied),
-            Decision::Permit(permit) => Ok(permit),
-            Decision::Deny(_) => Err(Refusal::Denied),
-            Decision::Needs(_) => Err(Refusal::Open),
-        }
-    }
-
-    /// The proof has ended, and the rule for this destination wants one.
-    fn is_over(&self, permit: &Permit, now: Timestamp) -> bool {
-        permit.terms().ticket_end != TicketEnd::Keep && self.valid_until.is_some_and(|end| end <= now)
-    }
-}
-
-/// Why there is no permit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Refusal {
-    Denied,
-    /// It depends on the address.
-    Open,
 }
 
 impl Judge {

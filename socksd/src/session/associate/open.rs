@@ -19,7 +19,8 @@ use crate::session::permitted::{grant, tickets};
 use crate::session::{Ended, Session};
 
 use super::bucket::Bucket;
-use super::gate::{Facts, Judge, Terms};
+use super::facts::Facts;
+use super::gate::{Judge, Terms};
 use super::sockets::Sockets;
 
 /// How long the fragments of one datagram may take.
