@@ -96,12 +96,14 @@ struct Setup {
     any_origin: bool,
     most: usize,
     tokens: usize,
+    /// Whether there is no socket for IPv6 destinations.
+    only_v4: bool,
 }
 
 impl Default for Setup {
     fn default() -> Self {
         let terms = AssociationTerms::new(HOUR);
-        Self { terms, protection: None, any_origin: false, most: 1024, tokens: usize::MAX }
+        Self { terms, protection: None, any_origin: false, most: 1024, tokens: usize::MAX, only_v4: false }
     }
 }
 
@@ -112,6 +114,8 @@ struct Running {
     client: UdpSocket,
     /// Where the association takes the client's datagrams.
     inner: SocketAddr,
+    /// Where it takes datagrams for the client.
+    outside: SocketAddr,
     /// A destination, and another of the other family.
     server: UdpSocket,
     server_v6: UdpSocket,
@@ -139,10 +143,13 @@ impl Setup {
         };
         let inner = bind("127.0.0.1:0").await;
         let inner_address = inner.local_addr().unwrap();
+        let v4 = bind("127.0.0.1:0").await;
+        let outside = v4.local_addr().unwrap();
+        let v6 = if self.only_v4 { None } else { Some(bind("[::]:0").await) };
         let association = Association {
             control: ClientStream::new(ClientIo::new(near), self.protection),
             client: inner,
-            outer: Outer { v4: Some(bind("0.0.0.0:0").await), v6: Some(bind("[::]:0").await) },
+            outer: Outer { v4: Some(v4), v6 },
             lock: ClientLock::new(peer, &"0.0.0.0:0".parse().unwrap()),
             gate,
             terms: self.terms,
@@ -153,6 +160,7 @@ impl Setup {
             control: control.unwrap(),
             client,
             inner: inner_address,
+            outside,
             server: bind("127.0.0.1:0").await,
             server_v6: bind("[::1]:0").await,
             answers,

@@ -127,13 +127,17 @@ async fn replies_come_only_from_where_something_was_sent_to() {
 }
 
 #[tokio::test]
-async fn a_reply_before_the_client_has_sent_goes_nowhere() {
-    let setup = Setup { any_origin: true, ..Setup::default() };
-    let listening = setup.start().await;
-    let source = listening.probe().await;
-    assert_eq!(source.ip(), listening.server.local_addr().unwrap().ip());
-    listening.server.send_to(b"late", source).await.unwrap();
-    assert!(receive(&listening.client).await.0.ends_with(b"late"));
+async fn a_datagram_before_the_client_has_sent_goes_nowhere() {
+    let running = Setup { any_origin: true, ..Setup::default() }.start().await;
+    running.server.send_to(b"early", running.outside).await.unwrap();
+    while running.tally.dropped(DropCause::NotAskedFor) == 0 {
+        tokio::task::yield_now().await;
+    }
+    let source = running.probe().await;
+    running.server.send_to(b"late", source).await.unwrap();
+    assert!(receive(&running.client).await.0.ends_with(b"late"));
+    assert_eq!(running.drops(), [(DropCause::NotAskedFor, 1)]);
+    assert_eq!(running.tally.datagrams(Way::Down), 1);
 }
 
 #[tokio::test]
@@ -167,12 +171,19 @@ async fn what_does_not_fit_with_its_header_is_dropped_and_not_cut() {
 }
 
 #[tokio::test]
-async fn a_family_without_a_socket_cannot_be_reached() {
+async fn what_the_system_cannot_send_to_is_unreachable() {
     let running = Setup::default().start().await;
-    // Nobody can send there: a port of 0 is no destination for the system.
     let mut nowhere = target(&running.server);
     nowhere.port = 0;
     running.client.send(&datagram(0, &nowhere, b"x")).await.unwrap();
+    running.probe().await;
+    assert_eq!(running.drops(), [(DropCause::Unreachable, 1)]);
+}
+
+#[tokio::test]
+async fn a_family_without_a_socket_cannot_be_reached() {
+    let running = Setup { only_v4: true, ..Setup::default() }.start().await;
+    running.client.send(&datagram(0, &target(&running.server_v6), b"x")).await.unwrap();
     running.probe().await;
     assert_eq!(running.drops(), [(DropCause::Unreachable, 1)]);
 }
