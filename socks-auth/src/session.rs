@@ -91,6 +91,20 @@ impl<'a> AuthSession<'a> {
         Ok(())
     }
 
+    /// Waits until at least `least` octets were received, and takes with them what else is there, up to `most` in all.
+    ///
+    /// What is ahead of its reader costs no call of the system of its own. It is for messages that are no secret: what
+    /// is left over may be copied within memory.
+    ///
+    /// # Errors
+    /// [`AuthError::HungUp`] or [`AuthError::Io`].
+    pub async fn read_ahead(&mut self, least: usize, most: usize) -> Result<(), AuthError> {
+        while self.received.len() < least {
+            self.fill(most.max(least) - self.received.len()).await?;
+        }
+        Ok(())
+    }
+
     /// Sends one message with one write.
     ///
     /// # Errors

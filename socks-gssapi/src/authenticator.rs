@@ -201,6 +201,7 @@ async fn send_all(session: &mut AuthSession<'_>, octets: &[u8]) -> Result<(), En
 
 /// Receives one message whose token has at most `most` octets.
 async fn receive(session: &mut AuthSession<'_>, most: usize) -> Result<Message, Ended> {
+    session.read_ahead(Start::LEN, PIECE).await?;
     let mut start = [0; Start::LEN];
     session.read_exact(&mut start).await?;
     let kind = match Start::read(start)? {
