@@ -10,6 +10,7 @@ use crate::diagnosis::{Cause, Diagnosis, Fault};
 use crate::established::{Established, NotUsed};
 use crate::gss::{FailedStep, Progress, Usage};
 use crate::keytab::{KeytabEntry, KeytabError};
+use crate::local_names::LocalNames;
 use crate::rules::{Rules, Unfit};
 use crate::skew;
 use crate::sys::{Context, Credential, keep_configuration};
@@ -21,6 +22,7 @@ use crate::sys::{Context, Credential, keep_configuration};
 pub struct Acceptor {
     credential: Credential,
     rules: Arc<Rules>,
+    local_names: LocalNames,
 }
 
 /// A context on the way.
@@ -68,7 +70,7 @@ impl Acceptor {
             .store()
             .and_then(|store| Credential::acquire(Usage::Accept, rules.mechanisms(), &store))
             .map_err(Diagnosis::of)?;
-        Ok(Self { credential, rules })
+        Ok(Self { credential, rules, local_names: LocalNames::default() })
     }
 
     /// Gives the client's token to a context: a new one, or the one that the step before has left.
@@ -82,7 +84,7 @@ impl Acceptor {
         match progress {
             Progress::Continue => Ok(Accepted::Continue { token, pending: Pending(context) }),
             Progress::Complete => {
-                let established = Established::examine(context, &self.rules)?;
+                let established = Established::examine(context, &self.rules, &mut self.local_names)?;
                 Ok(Accepted::Complete { token, established: Box::new(established) })
             }
         }

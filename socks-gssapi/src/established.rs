@@ -1,13 +1,16 @@
 //! What an established context tells of the client.
 
 use std::fmt;
+use std::time::Instant;
 
 use socks_auth::groups::LOCAL_NAME;
 use socks_core::{Identity, Principal, Timestamp};
 
+use crate::attributes::Attributes;
 use crate::cfx::{self, ContextKeys, Enctype, KeyOrigin, Role};
 use crate::groups::{TicketGroups, TicketUse};
 use crate::gss::{Failure, Lucid, flag};
+use crate::local_names::{LocalNames, Unknown};
 use crate::mit::{self, Ordering};
 use crate::negotiation::server::Encryption;
 use crate::protect::Halves;
@@ -63,7 +66,11 @@ impl From<Unfit> for NotUsed {
 
 impl Established {
     /// Judges a context that the library has accepted, and asks it for everything.
-    pub(crate) fn examine(context: Context, rules: &Rules) -> Result<Self, NotUsed> {
+    pub(crate) fn examine(
+        context: Context,
+        rules: &Rules,
+        local_names: &mut LocalNames,
+    ) -> Result<Self, NotUsed> {
         let facts = context.facts()?;
         let lucid = context.keys()?;
         let service = facts.acceptor.display()?.into_boxed_str();
@@ -76,15 +83,16 @@ impl Established {
             service: &service,
         })?;
         let name = facts.initiator.display()?;
-        let client = name.parse().map_err(|_| Unfit::Name(name.into()))?;
-        let (sid, groups) = TicketGroups::read(&facts.initiator);
+        let Ok(client) = name.parse() else { return Err(Unfit::Name(name.into()).into()) };
+        let attributes = Attributes::of(&facts.initiator);
+        let (sid, groups) = TicketGroups::read(&attributes);
         Ok(Self {
             client,
-            local_name: facts.initiator.local().ok().map(String::into_boxed_str),
+            local_name: local_names.local(&name, Instant::now(), || local(&facts.initiator)),
             service,
             enctype: keys.enctype,
             ticket_end: Timestamp::from_second(lucid.ends_at.into()).ok(),
-            indicators: indicators(&facts.initiator),
+            indicators: indicators(&attributes),
             sid,
             groups,
             encryption: Encryption::of(facts.flags),
@@ -161,8 +169,17 @@ pub(crate) fn protect(
     mit::halves(context, ordering)
 }
 
-fn indicators(client: &Name) -> Vec<Box<str>> {
-    let values = client.attribute(INDICATORS).unwrap_or_default();
+/// The local user that krb5.conf maps a name to, if it does.
+fn local(name: &Name) -> Result<Option<Box<str>>, Unknown> {
+    match name.local() {
+        Ok(local) => Ok(Some(local.into())),
+        Err(failure) if failure.is_unavailable() => Ok(None),
+        Err(_) => Err(Unknown),
+    }
+}
+
+fn indicators(client: &Attributes<'_>) -> Vec<Box<str>> {
+    let values = client.values(INDICATORS).unwrap_or_default();
     let vouched = values.into_iter().filter(|value| value.authenticated);
     vouched.filter_map(|value| String::from_utf8(value.octets).ok()).map(String::into_boxed_str).collect()
 }

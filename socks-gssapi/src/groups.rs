@@ -12,9 +12,9 @@ use socks_auth::groups::{
 use socks_auth::{BuildContext, BuildError, Span};
 use socks_core::{Identity, Timestamp};
 
+use crate::attributes::Attributes;
 use crate::gss::{AttributeValue, Failure};
 use crate::pac::{self, LogonSids};
-use crate::sys::Name;
 
 /// The attribute that holds who the client is to a Windows domain (MS-PAC section 2.5).
 const LOGON_INFO: &str = "urn:mspac:logon-info";
@@ -128,8 +128,8 @@ impl GroupRules {
 
 impl TicketGroups {
     /// Takes the user's own SID and the groups out of a ticket whose owner has this name.
-    pub(crate) fn read(client: &Name) -> (Option<Box<str>>, Self) {
-        match logon_sids(client.attribute(LOGON_INFO)) {
+    pub(crate) fn read(client: &Attributes<'_>) -> (Option<Box<str>>, Self) {
+        match logon_sids(client.values(LOGON_INFO)) {
             Ok(None) => (None, Self::Absent),
             Ok(Some(sids)) => (Some(sids.user), Self::Known { sids: sids.groups, issued: issued(client) }),
             Err(why) => (None, Self::Unclear(why)),
@@ -167,8 +167,8 @@ fn logon_sids(values: Result<Vec<AttributeValue>, Failure>) -> Result<Option<Log
 }
 
 /// When the client logged in at the key distribution centre, if the ticket tells.
-fn issued(client: &Name) -> Option<Timestamp> {
-    let values = client.attribute(CLIENT_INFO).unwrap_or_default();
+fn issued(client: &Attributes<'_>) -> Option<Timestamp> {
+    let values = client.values(CLIENT_INFO).unwrap_or_default();
     let value = values.first().filter(|value| value.authenticated)?;
     pac::issued(&value.octets)
 }

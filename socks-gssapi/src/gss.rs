@@ -1,8 +1,9 @@
 //! The values that calls of MIT's library take and give.
 
+use libgssapi_sys as gss;
 use zeroize::Zeroizing;
 
-use crate::sys::Name;
+use crate::sys::{Name, status_text};
 
 /// Object identifiers, as DER has them without tag and length.
 pub(crate) mod oid {
@@ -24,7 +25,7 @@ pub(crate) mod oid {
 
 /// Flags of a context (RFC 2744 section 5.19).
 pub(crate) mod flag {
-    use libgssapi_sys as gss;
+    use super::gss;
 
     pub(crate) const MUTUAL: u32 = gss::GSS_C_MUTUAL_FLAG;
     pub(crate) const REPLAY: u32 = gss::GSS_C_REPLAY_FLAG;
@@ -42,11 +43,30 @@ pub(crate) enum Mechanisms {
     Krb5AndSpnego,
 }
 
+impl Mechanisms {
+    pub(crate) fn oids(self) -> &'static [oid::Oid] {
+        match self {
+            Self::Krb5 => &[oid::KRB5],
+            Self::Krb5AndSpnego => &[oid::KRB5, oid::SPNEGO],
+        }
+    }
+}
+
 /// What a credential is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Usage {
     Initiate,
     Accept,
+}
+
+impl Usage {
+    /// RFC 2744 appendix A.
+    pub(crate) fn number(self) -> u32 {
+        match self {
+            Self::Initiate => gss::GSS_C_INITIATE,
+            Self::Accept => gss::GSS_C_ACCEPT,
+        }
+    }
 }
 
 /// How the text of a name is meant.
@@ -56,6 +76,15 @@ pub(crate) enum NameKind {
     HostBased,
     /// `service/host@REALM`.
     Principal,
+}
+
+impl NameKind {
+    pub(crate) fn oid(self) -> oid::Oid {
+        match self {
+            Self::HostBased => oid::HOST_BASED,
+            Self::Principal => oid::PRINCIPAL,
+        }
+    }
 }
 
 /// A call that failed.
@@ -68,6 +97,15 @@ pub(crate) struct Failure {
 }
 
 impl Failure {
+    /// A failed call of the library's, asked about on the thread that made it.
+    pub(crate) fn of(major: u32, minor: u32) -> Self {
+        let text = match minor {
+            0 => status_text(major, gss::GSS_C_GSS_CODE, None),
+            _ => status_text(minor, gss::GSS_C_MECH_CODE, Some(oid::KRB5)),
+        };
+        Self { major, minor: minor.cast_signed(), text }
+    }
+
     /// A failure of ours, not the library's.
     pub(crate) fn ours(text: &str) -> Self {
         Self { major: 0, minor: 0, text: text.to_owned() }
@@ -76,7 +114,7 @@ impl Failure {
     /// Tells whether what was asked for is just not there.
     pub(crate) fn is_unavailable(&self) -> bool {
         // RFC 2744 section 3.9.1: routine errors are the lower octet of the upper half.
-        self.major & 0x00FF_0000 == libgssapi_sys::_GSS_S_UNAVAILABLE
+        self.major & 0x00FF_0000 == gss::_GSS_S_UNAVAILABLE
     }
 }
 
@@ -96,6 +134,13 @@ pub(crate) enum Progress {
     /// The peer must send another token.
     Continue,
     Complete,
+}
+
+impl Progress {
+    /// What the supplementary bits of a call say (RFC 2744 section 3.9.1).
+    pub(crate) fn of(bits: u32) -> Self {
+        if bits & gss::GSS_S_CONTINUE_NEEDED == 0 { Self::Complete } else { Self::Continue }
+    }
 }
 
 /// A step that failed, with the token that the library has for the peer.
@@ -148,4 +193,19 @@ pub(crate) enum Verdict {
     Old,
     /// Late, or one before it is missing.
     Moved,
+}
+
+impl Verdict {
+    /// What the supplementary bits of a call say (RFC 2744 section 3.9.1).
+    pub(crate) fn of(bits: u32) -> Self {
+        if bits & gss::GSS_S_DUPLICATE_TOKEN != 0 {
+            Self::Duplicate
+        } else if bits & gss::GSS_S_OLD_TOKEN != 0 {
+            Self::Old
+        } else if bits & (gss::GSS_S_UNSEQ_TOKEN | gss::GSS_S_GAP_TOKEN) != 0 {
+            Self::Moved
+        } else {
+            Self::InOrder
+        }
+    }
 }

@@ -18,6 +18,7 @@
 #![cfg_attr(test, allow(clippy::cast_possible_truncation, reason = "tests make octets of small numbers"))]
 
 mod acceptor;
+mod attributes;
 mod authenticator;
 pub mod cfx;
 mod checkup;
@@ -30,6 +31,7 @@ mod groups;
 mod gss;
 mod initiator;
 mod keytab;
+mod local_names;
 mod lucid;
 mod message;
 mod mit;

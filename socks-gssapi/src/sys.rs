@@ -12,7 +12,7 @@ use std::{ptr, slice};
 use libgssapi_sys as c;
 use zeroize::Zeroizing;
 
-use crate::gss::oid::{HOST_BASED, KRB5, LUCID_KEYS, NO_CI_FLAGS, Oid, PRINCIPAL, SPNEGO};
+use crate::gss::oid::{KRB5, LUCID_KEYS, NO_CI_FLAGS, Oid};
 use crate::gss::{
     AttributeValue, Facts, FailedStep, Failure, Lucid, LucidKey, Mechanisms, NameKind, Progress, Unwrapped,
     Usage, Verdict,
@@ -23,23 +23,16 @@ use crate::lucid;
 /// The most values of one name attribute.
 const MOST_VALUES: usize = 64;
 
-impl Failure {
-    fn of(major: u32, minor: u32) -> Self {
-        let text = match minor {
-            0 => status_text(major, c::GSS_C_GSS_CODE, None),
-            _ => status_text(minor, c::GSS_C_MECH_CODE, Some(KRB5)),
-        };
-        Self { major, minor: minor.cast_signed(), text }
-    }
-}
-
-/// Passes the supplementary bits of a call that succeeded.
-fn checked(major: u32, minor: u32) -> Result<u32, Failure> {
+/// Makes a call that puts its minor status where it is told to, and passes the supplementary bits if it succeeds.
+fn called(call: impl FnOnce(&mut u32) -> u32) -> Result<u32, Failure> {
+    let mut minor = 0;
+    let major = call(&mut minor);
     // RFC 2744 section 3.9.1: calling and routine errors are in the upper half.
     if major & 0xFFFF_0000 != 0 { Err(Failure::of(major, minor)) } else { Ok(major) }
 }
 
-fn status_text(code: u32, kind: u32, mechanism: Option<Oid>) -> String {
+/// The library's words for a status of this thread's last call.
+pub(crate) fn status_text(code: u32, kind: u32, mechanism: Option<Oid>) -> String {
     let mut text = String::new();
     let (mut more, mut mechanism) = (0, mechanism.map(oid));
     loop {
@@ -112,6 +105,31 @@ impl Drop for Buffer {
     }
 }
 
+/// Buffers that the library allocated.
+struct Buffers(c::gss_buffer_set_t);
+
+impl Buffers {
+    fn none() -> Self {
+        Self(ptr::null_mut())
+    }
+
+    fn all(&self) -> impl Iterator<Item = &[u8]> {
+        // SAFETY: null, or a live set of the library, which is ours until `drop`; nobody writes while it is lent.
+        let set = unsafe { self.0.as_ref() }.filter(|set| !set.elements.is_null());
+        // SAFETY: a set has as many buffers as it counts.
+        let buffers = set.map(|set| unsafe { slice::from_raw_parts(set.elements, set.count) });
+        // SAFETY: a live set's buffers describe live octets.
+        buffers.unwrap_or_default().iter().map(|buffer| unsafe { described(buffer) })
+    }
+}
+
+impl Drop for Buffers {
+    fn drop(&mut self) {
+        // SAFETY: null or made by the library, and released once; null is allowed.
+        unsafe { c::gss_release_buffer_set(&mut 0, &mut self.0) };
+    }
+}
+
 /// A name.
 pub(crate) struct Name(c::gss_name_t);
 
@@ -121,43 +139,50 @@ unsafe impl Send for Name {}
 impl Name {
     /// Reads a name; a host-based one may be looked up in the domain name system.
     pub(crate) fn import(text: &str, kind: NameKind) -> Result<Self, Failure> {
-        let (mut minor, mut text, mut name) = (0, lend(text.as_bytes()), Self(ptr::null_mut()));
-        let mut kind = oid(match kind {
-            NameKind::HostBased => HOST_BASED,
-            NameKind::Principal => PRINCIPAL,
-        });
+        let (mut text, mut name) = (lend(text.as_bytes()), Self(ptr::null_mut()));
+        let mut kind = oid(kind.oid());
         // SAFETY: all pointers are to locals that outlive the call; the text is only read and copied.
-        let major = unsafe { c::gss_import_name(&mut minor, &mut text, &mut kind, &mut name.0) };
-        checked(major, minor).map(|_| name)
+        called(|minor| unsafe { c::gss_import_name(minor, &mut text, &mut kind, &mut name.0) })?;
+        Ok(name)
     }
 
     /// The name as Kerberos prints it.
     pub(crate) fn display(&self) -> Result<String, Failure> {
-        let (mut minor, mut text) = (0, Buffer::empty());
+        let mut text = Buffer::empty();
         // SAFETY: the name is alive, all other pointers are to locals; the type is not asked for.
-        let major = unsafe { c::gss_display_name(&mut minor, self.0, &mut text.0, ptr::null_mut()) };
-        checked(major, minor).map(|_| text.text())
+        called(|minor| unsafe { c::gss_display_name(minor, self.0, &mut text.0, ptr::null_mut()) })?;
+        Ok(text.text())
     }
 
     /// The local user that the configuration of Kerberos maps the name to.
     pub(crate) fn local(&self) -> Result<String, Failure> {
-        let (mut minor, mut text) = (0, Buffer::empty());
+        let mut text = Buffer::empty();
         // SAFETY: the name is alive, all other pointers are to locals; no mechanism means the name's own.
-        let major = unsafe { c::gss_localname(&mut minor, self.0, ptr::null(), &mut text.0) };
-        checked(major, minor).map(|_| text.text())
+        called(|minor| unsafe { c::gss_localname(minor, self.0, ptr::null(), &mut text.0) })?;
+        Ok(text.text())
+    }
+
+    /// What the attributes are called that the name has.
+    pub(crate) fn attributes(&self) -> Result<Vec<String>, Failure> {
+        let (mut names, unasked) = (Buffers::none(), ptr::null_mut());
+        // SAFETY: the name is alive, all other pointers are to locals, and null for results that nobody asks.
+        called(|minor| unsafe {
+            c::gss_inquire_name(minor, self.0, unasked, ptr::null_mut(), &mut names.0)
+        })?;
+        Ok(names.all().map(|name| String::from_utf8_lossy(name).into_owned()).collect())
     }
 
     /// The values of an attribute; none when the name has no such attribute.
     pub(crate) fn attribute(&self, attribute: &str) -> Result<Vec<AttributeValue>, Failure> {
         let (mut values, mut more) = (Vec::new(), -1);
         while more != 0 && values.len() < MOST_VALUES {
-            let (mut minor, mut authenticated, mut complete) = (0, 0, 0);
+            let (mut authenticated, mut complete) = (0, 0);
             let mut attribute = lend(attribute.as_bytes());
             let (mut value, mut shown) = (Buffer::empty(), Buffer::empty());
             // SAFETY: the name is alive, all other pointers are to locals; `more` is what the call before left.
-            let major = unsafe {
+            let answer = called(|minor| unsafe {
                 c::gss_get_name_attribute(
-                    &mut minor,
+                    minor,
                     self.0,
                     &mut attribute,
                     &mut authenticated,
@@ -166,8 +191,8 @@ impl Name {
                     &mut shown.0,
                     &mut more,
                 )
-            };
-            match checked(major, minor) {
+            });
+            match answer {
                 Err(failure) if failure.is_unavailable() => break,
                 answer => answer?,
             };
@@ -205,48 +230,42 @@ impl Credential {
             .collect();
         let count = u32::try_from(elements.len()).map_err(|_| Failure::ours("store has too many entries"))?;
         let store = c::gss_key_value_set_desc { count, elements: elements.as_mut_ptr() };
-        let mut oids = [oid(KRB5), oid(SPNEGO)];
-        let count = if mechanisms == Mechanisms::Krb5 { 1 } else { oids.len() };
-        let mut mechanisms = c::gss_OID_set_desc { count, elements: oids.as_mut_ptr() };
-        let usage = match usage {
-            Usage::Initiate => c::GSS_C_INITIATE,
-            Usage::Accept => c::GSS_C_ACCEPT,
-        };
-        let (mut minor, mut credential) = (0, Self(ptr::null_mut()));
+        let mut oids: Vec<_> = mechanisms.oids().iter().map(|mechanism| oid(mechanism)).collect();
+        let mut mechanisms = c::gss_OID_set_desc { count: oids.len(), elements: oids.as_mut_ptr() };
+        let mut credential = Self(ptr::null_mut());
         // SAFETY: all pointers are to locals, or to strings that `store` borrows, and outlive the call; a null
         // name means any, and null for what was acquired and for how long means that nobody asks.
-        let major = unsafe {
+        called(|minor| unsafe {
             c::gss_acquire_cred_from(
-                &mut minor,
+                minor,
                 ptr::null_mut(),
                 u32::MAX,
                 &mut mechanisms,
-                usage.cast_signed(),
+                usage.number().cast_signed(),
                 &store,
                 &mut credential.0,
                 ptr::null_mut(),
                 ptr::null_mut(),
             )
-        };
-        checked(major, minor)?;
-        if count > 1 { credential.negotiate_krb5_only() } else { Ok(credential) }
+        })?;
+        if oids.len() > 1 { credential.negotiate_krb5_only() } else { Ok(credential) }
     }
 
     /// Keeps an initiator from offering confidentiality and integrity that nobody has asked for.
     pub(crate) fn offer_only_what_is_asked(mut self) -> Result<Self, Failure> {
-        let (mut minor, mut option, mut nothing) = (0, oid(NO_CI_FLAGS), lend(&[]));
+        let (mut option, mut nothing) = (oid(NO_CI_FLAGS), lend(&[]));
         // SAFETY: the credential is alive and borrowed alone; the other pointers are to locals.
-        let major = unsafe { c::gss_set_cred_option(&mut minor, &mut self.0, &mut option, &mut nothing) };
-        checked(major, minor).map(|_| self)
+        called(|minor| unsafe { c::gss_set_cred_option(minor, &mut self.0, &mut option, &mut nothing) })?;
+        Ok(self)
     }
 
     /// Keeps SPNEGO from agreeing to another mechanism than Kerberos.
     fn negotiate_krb5_only(self) -> Result<Self, Failure> {
-        let (mut minor, mut krb5) = (0, oid(KRB5));
+        let mut krb5 = oid(KRB5);
         let mut mechanisms = c::gss_OID_set_desc { count: 1, elements: &mut krb5 };
         // SAFETY: the credential is alive; the set is local and copied.
-        let major = unsafe { c::gss_set_neg_mechs(&mut minor, self.0, &mut mechanisms) };
-        checked(major, minor).map(|_| self)
+        called(|minor| unsafe { c::gss_set_neg_mechs(minor, self.0, &mut mechanisms) })?;
+        Ok(self)
     }
 }
 
@@ -275,13 +294,13 @@ impl Context {
         credential: &mut Credential,
         token: &[u8],
     ) -> Result<(Progress, Vec<u8>), FailedStep> {
-        let (mut minor, mut input, mut output) = (0, lend(token), Buffer::empty());
+        let (mut input, mut output) = (lend(token), Buffer::empty());
         // SAFETY: context and credential are alive and borrowed alone, the token is only read, all other
         // pointers are to locals; null means no channel bindings, and for results that nobody asks: delegated
         // credentials are thus never taken.
-        let major = unsafe {
+        let answer = called(|minor| unsafe {
             c::gss_accept_sec_context(
-                &mut minor,
+                minor,
                 &mut self.0,
                 credential.0,
                 &mut input,
@@ -293,8 +312,8 @@ impl Context {
                 ptr::null_mut(),
                 ptr::null_mut(),
             )
-        };
-        stepped(major, minor, &output)
+        });
+        stepped(answer, &output)
     }
 
     /// Gives the acceptor's token, if there is one, to the context, and takes the next for it.
@@ -303,13 +322,13 @@ impl Context {
         request: &mut Request,
         token: &[u8],
     ) -> Result<(Progress, Vec<u8>), FailedStep> {
-        let (mut minor, mut input, mut output) = (0, lend(token), Buffer::empty());
+        let (mut input, mut output) = (lend(token), Buffer::empty());
         let mut mechanism = oid(request.mechanism);
         // SAFETY: context, credential and name are alive, the token is only read, all other pointers are to
         // locals; null means no channel bindings, and for results that nobody asks.
-        let major = unsafe {
+        let answer = called(|minor| unsafe {
             c::gss_init_sec_context(
-                &mut minor,
+                minor,
                 request.credential.0,
                 &mut self.0,
                 request.target.0,
@@ -323,19 +342,19 @@ impl Context {
                 ptr::null_mut(),
                 ptr::null_mut(),
             )
-        };
-        stepped(major, minor, &output)
+        });
+        stepped(answer, &output)
     }
 
     /// What is known of the context, once it is established.
     pub(crate) fn facts(&self) -> Result<Facts, Failure> {
-        let (mut minor, mut flags, mut mechanism) = (0, 0, ptr::null_mut());
+        let (mut flags, mut mechanism) = (0, ptr::null_mut());
         let (mut initiator, mut acceptor) = (Name(ptr::null_mut()), Name(ptr::null_mut()));
         // SAFETY: the context is alive or null, which the library refuses; all other pointers are to locals,
         // and null for results that nobody asks.
-        let major = unsafe {
+        called(|minor| unsafe {
             c::gss_inquire_context(
-                &mut minor,
+                minor,
                 self.0,
                 &mut initiator.0,
                 &mut acceptor.0,
@@ -345,8 +364,7 @@ impl Context {
                 ptr::null_mut(),
                 ptr::null_mut(),
             )
-        };
-        checked(major, minor)?;
+        })?;
         // SAFETY: null, or the library's own description, which it never releases.
         let is_krb5 = unsafe { mechanism.as_ref() }.is_some_and(|oid| {
             let elements = c::gss_buffer_desc { length: oid.length as usize, value: oid.elements };
@@ -358,33 +376,28 @@ impl Context {
 
     /// Exports the keys of an established context, which stays as it is.
     pub(crate) fn keys(&self) -> Result<Lucid, Failure> {
-        let (mut minor, mut which, mut set) = (0, oid(LUCID_KEYS), ptr::null_mut());
+        let (mut which, mut set) = (oid(LUCID_KEYS), Buffers::none());
         // SAFETY: the context is alive or null, which the library refuses; all other pointers are to locals.
-        let major = unsafe { c::gss_inquire_sec_context_by_oid(&mut minor, self.0, &mut which, &mut set) };
-        checked(major, minor)?;
-        // SAFETY: the call succeeded: `set` is null or a set that lives until it is released below, and the
-        // first of its buffers holds one pointer, to a context description.
-        let exported = unsafe { first_pointer(set) };
-        // SAFETY: made by the library, and released once; the octets of the pointer were copied.
-        unsafe { c::gss_release_buffer_set(&mut minor, &mut set) };
+        called(|minor| unsafe { c::gss_inquire_sec_context_by_oid(minor, self.0, &mut which, &mut set.0) })?;
+        // The first buffer holds one pointer, to a context description.
+        let exported = set.all().next().and_then(pointer);
         let exported = exported.ok_or_else(|| Failure::ours("library exports no context keys"))?;
         // SAFETY: the pointer that the library gave for this purpose: version 1, as the identifier asks.
         let lucid = unsafe { read_lucid(exported) };
         // SAFETY: from the export above, and released once; the library erases the keys.
-        unsafe { gss_krb5_free_lucid_sec_context(&mut minor, exported) };
+        unsafe { gss_krb5_free_lucid_sec_context(&mut 0, exported) };
         lucid
     }
 
     /// Makes a token of a plaintext.
     pub(crate) fn wrap(&mut self, encrypt: bool, plaintext: &[u8]) -> Result<Vec<u8>, Failure> {
-        let (mut minor, mut input, mut output) = (0, lend(plaintext), Buffer::empty());
+        let (mut input, mut output) = (lend(plaintext), Buffer::empty());
         let mut encrypted: c_int = 0;
         // SAFETY: the context is alive and borrowed alone, the plaintext is only read, all other pointers are
         // to locals.
-        let major = unsafe {
-            c::gss_wrap(&mut minor, self.0, encrypt.into(), 0, &mut input, &mut encrypted, &mut output.0)
-        };
-        checked(major, minor)?;
+        called(|minor| unsafe {
+            c::gss_wrap(minor, self.0, encrypt.into(), 0, &mut input, &mut encrypted, &mut output.0)
+        })?;
         if encrypt && encrypted == 0 {
             return Err(Failure::ours("library does not encrypt with this context"));
         }
@@ -393,31 +406,26 @@ impl Context {
 
     /// Takes the plaintext out of a token, whose octets are spoiled then: the library turns them in place.
     pub(crate) fn unwrap(&mut self, token: &mut [u8]) -> Result<Unwrapped, Failure> {
-        let (mut minor, mut output) = (0, Buffer::empty());
+        let mut output = Buffer::empty();
         let mut input = c::gss_buffer_desc { length: token.len(), value: token.as_mut_ptr().cast() };
         let mut encrypted: c_int = 0;
         // SAFETY: the context is alive and borrowed alone, the token may be written, all other pointers are to
         // locals; the quality of protection is always the default one.
-        let major = unsafe {
-            c::gss_unwrap(&mut minor, self.0, &mut input, &mut output.0, &mut encrypted, ptr::null_mut())
-        };
-        let verdict = match checked(major, minor)? {
-            bits if bits & c::GSS_S_DUPLICATE_TOKEN != 0 => Verdict::Duplicate,
-            bits if bits & c::GSS_S_OLD_TOKEN != 0 => Verdict::Old,
-            bits if bits & (c::GSS_S_UNSEQ_TOKEN | c::GSS_S_GAP_TOKEN) != 0 => Verdict::Moved,
-            _ => Verdict::InOrder,
-        };
+        let bits = called(|minor| unsafe {
+            c::gss_unwrap(minor, self.0, &mut input, &mut output.0, &mut encrypted, ptr::null_mut())
+        })?;
         let plaintext = Zeroizing::new(output.octets().to_vec());
-        Ok(Unwrapped { plaintext, was_encrypted: encrypted != 0, verdict })
+        Ok(Unwrapped { plaintext, was_encrypted: encrypted != 0, verdict: Verdict::of(bits) })
     }
 
     /// The most octets of plaintext whose token has at most `token_len` octets.
     pub(crate) fn wrap_size_limit(&self, encrypt: bool, token_len: u32) -> Result<u32, Failure> {
-        let (mut minor, mut limit) = (0, 0);
+        let mut limit = 0;
         // SAFETY: the context is alive or null, which the library refuses; all other pointers are to locals.
-        let major =
-            unsafe { c::gss_wrap_size_limit(&mut minor, self.0, encrypt.into(), 0, token_len, &mut limit) };
-        checked(major, minor).map(|_| limit)
+        called(|minor| unsafe {
+            c::gss_wrap_size_limit(minor, self.0, encrypt.into(), 0, token_len, &mut limit)
+        })?;
+        Ok(limit)
     }
 }
 
@@ -428,26 +436,16 @@ impl Drop for Context {
     }
 }
 
-fn stepped(major: u32, minor: u32, output: &Buffer) -> Result<(Progress, Vec<u8>), FailedStep> {
+fn stepped(answer: Result<u32, Failure>, output: &Buffer) -> Result<(Progress, Vec<u8>), FailedStep> {
     let token = output.octets().to_vec();
-    match checked(major, minor) {
+    match answer {
+        Ok(bits) => Ok((Progress::of(bits), token)),
         Err(failure) => Err(FailedStep { failure, token }),
-        Ok(bits) if bits & c::GSS_S_CONTINUE_NEEDED != 0 => Ok((Progress::Continue, token)),
-        Ok(_) => Ok((Progress::Complete, token)),
     }
 }
 
-/// The pointer in the first buffer of a set.
-///
-/// # Safety
-/// `set` is null, or a live set of the library.
-unsafe fn first_pointer(set: c::gss_buffer_set_t) -> Option<*mut c_void> {
-    // SAFETY: the caller's promise.
-    let set = unsafe { set.as_ref() }.filter(|set| set.count > 0)?;
-    // SAFETY: a set has as many buffers as it counts.
-    let first = unsafe { set.elements.as_ref() }?;
-    // SAFETY: a live set's buffers describe live octets.
-    let octets = unsafe { described(first) };
+/// The pointer that is in these octets.
+fn pointer(octets: &[u8]) -> Option<*mut c_void> {
     let address = usize::from_ne_bytes(octets.try_into().ok()?);
     let pointer = ptr::with_exposed_provenance_mut::<c_void>(address);
     (!pointer.is_null()).then_some(pointer)
