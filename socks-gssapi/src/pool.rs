@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
@@ -14,7 +15,8 @@ use crate::rules::Rules;
 /// Accepts contexts on the blocking pool, so that slow disks neither block nor starve the relays.
 ///
 /// Steps wait in one queue. A thread takes step after step until none is left, and another is started when there
-/// are more than two steps for each at work: under load nobody has to be woken to hand over the next.
+/// are more than two steps for each at work, or one takes long: under load nobody has to be woken to hand over the
+/// next.
 #[derive(Debug)]
 pub struct Pool {
     size: PoolSize,
@@ -24,6 +26,9 @@ pub struct Pool {
 /// How many steps there may be for each thread at work before another is started: one in hand, and one that it will
 /// have taken before another thread is awake.
 const STEPS_PER_THREAD: usize = 2;
+
+/// From when on nobody waits for a thread at work: its step hangs in a file.
+const SLOW: Duration = Duration::from_millis(5);
 
 /// What the pool and its threads have in common.
 #[derive(Debug)]
@@ -39,6 +44,8 @@ struct State {
     working: usize,
     /// Steps that they have in hand.
     taken: usize,
+    /// When one of them has last taken a step.
+    taken_at: Option<Instant>,
     /// Credentials that nobody uses now; never more than threads were at work at a time.
     spare: Vec<Acceptor>,
 }
@@ -117,8 +124,7 @@ impl Pool {
             return Err(PoolError::Full);
         }
         state.waiting.push_back(step);
-        let enough = state.working.saturating_mul(STEPS_PER_THREAD);
-        if state.working >= self.size.threads || state.taken + state.waiting.len() <= enough {
+        if state.working >= self.size.threads || state.keeps_up() {
             return Ok(None);
         }
         state.working += 1;
@@ -138,6 +144,14 @@ impl Pool {
     /// How it accepts.
     pub fn rules(&self) -> &Rules {
         &self.shared.rules
+    }
+}
+
+impl State {
+    /// Tells whether the threads at work will soon have taken all that waits.
+    fn keeps_up(&self) -> bool {
+        let few = self.taken + self.waiting.len() <= self.working.saturating_mul(STEPS_PER_THREAD);
+        few && self.taken_at.is_none_or(|at| at.elapsed() < SLOW || self.taken == 0)
     }
 }
 
@@ -184,6 +198,7 @@ impl Worker {
         }
         self.has_step = true;
         state.taken += 1;
+        state.taken_at = Some(Instant::now());
         if self.acceptor.is_none() {
             self.acceptor = state.spare.pop();
         }
@@ -278,5 +293,17 @@ mod tests {
             is_started
         });
         assert_eq!(started, [true, false, true, false, false, false]);
+    }
+
+    #[test]
+    fn nobody_waits_for_a_step_that_hangs() {
+        let waiting = |taken_at| {
+            let (answer, _) = oneshot::channel();
+            let waiting = VecDeque::from([Step { pending: None, token: Vec::new(), answer }]);
+            State { waiting, working: 1, taken: 1, taken_at: Some(taken_at), spare: Vec::new() }
+        };
+        let now = Instant::now();
+        assert!(waiting(now + SLOW).keeps_up(), "it has just begun");
+        assert!(!waiting(now.checked_sub(SLOW).unwrap()).keeps_up());
     }
 }
