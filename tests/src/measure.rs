@@ -63,16 +63,24 @@ pub struct Options {
     pub check: bool,
     /// How many rounds; each measures every contender once.
     pub rounds: usize,
+    /// A part of the names of what is measured; everything has the empty one in its name.
+    pub only: &'static str,
 }
 
 impl Options {
-    /// Reads `--check` and `--rounds N`; what cargo adds is ignored.
+    /// Reads `--check`, `--rounds N` and `--only NAME`; what cargo adds is ignored.
     pub fn from_arguments() -> Self {
         let words: Vec<String> = std::env::args().skip(1).collect();
         let check = words.iter().any(|word| word == "--check");
-        let rounds = words.iter().skip_while(|word| *word != "--rounds").nth(1);
-        let rounds = rounds.and_then(|text| text.parse().ok()).unwrap_or(if check { 3 } else { 7 });
-        Self { check, rounds }
+        let behind = |option: &str| words.iter().skip_while(|word| *word != option).nth(1);
+        let rounds = behind("--rounds").and_then(|text| text.parse().ok());
+        let only = behind("--only").cloned().unwrap_or_default();
+        Self { check, rounds: rounds.unwrap_or(if check { 3 } else { 7 }), only: only.leak() }
+    }
+
+    /// Tells whether what has this name is to be measured.
+    pub fn want(self, name: &str) -> bool {
+        name.contains(self.only)
     }
 }
 

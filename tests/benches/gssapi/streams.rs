@@ -1,6 +1,7 @@
 //! One protected stream: octets per second and processor time, side by side with MIT's library and Dante's server,
 //! and with what engine and relay cost alone.
 
+use std::fmt;
 use std::time::Duration;
 
 use socks_client::Level;
@@ -48,8 +49,14 @@ struct Case {
     way: Way,
 }
 
-/// Measures both levels and both ways.
+/// Measures both levels and both ways, as far as they are wanted.
 pub(crate) fn measure(site: &Site, options: Options, bounds: &mut Bounds) {
+    let levels = [Level::Confidentiality, Level::Integrity];
+    let cases = levels.into_iter().flat_map(|level| [Way::Down, Way::Up].map(|way| Case { level, way }));
+    let cases: Vec<_> = cases.filter(|case| options.want(&format!("streams: {case}"))).collect();
+    if cases.is_empty() {
+        return;
+    }
     let runners = [
         Runner::Server(site.gateway(OURS, "own")),
         Runner::Server(site.gateway(MIT, "mit")),
@@ -58,12 +65,9 @@ pub(crate) fn measure(site: &Site, options: Options, bounds: &mut Bounds) {
         Runner::Copying(Copying::start()),
     ];
     let targets = Targets::start();
-    for level in [Level::Confidentiality, Level::Integrity] {
-        for way in [Way::Down, Way::Up] {
-            let case = Case { level, way };
-            let all = measure::turns(&runners, options.rounds, |runner| runner.run(case, &targets));
-            judge(case, &runners, &all, bounds);
-        }
+    for case in cases {
+        let all = measure::turns(&runners, options.rounds, |runner| runner.run(case, &targets));
+        judge(case, &runners, &all, bounds);
     }
 }
 
@@ -75,8 +79,7 @@ fn judge(case: Case, runners: &[Runner], all: &[Vec<Figures>], bounds: &mut Boun
             .collect()
     };
     let (rates, costs) = (series(|it| it.rate), series(|it| it.cost));
-    let Case { level, way } = case;
-    let title = format!("{} at {level}, one stream", if way == Way::Up { "upload" } else { "download" });
+    let title = format!("{case}, one stream");
     print(format!("MiB per second: {title}"), &rates);
     print(format!("CPU-seconds per GiB: {title}"), &costs);
     let busy = series(|it| it.client);
@@ -88,7 +91,7 @@ fn judge(case: Case, runners: &[Runner], all: &[Vec<Figures>], bounds: &mut Boun
         );
     }
     let (rate, cost) = (|name| median_of(&rates, name), |name| median_of(&costs, name));
-    let secret = level == Level::Confidentiality;
+    let secret = case.level == Level::Confidentiality;
     let (to_mit, to_dante) = if secret { (4.0, 5.0) } else { (2.0, 2.0) };
     bounds.at_least(format!("{title}: times the rate of `engine: mit`"), rate(OURS) / rate(MIT), to_mit);
     bounds.at_least(format!("{title}: times the rate of Dante"), rate(OURS) / rate(DANTE), to_dante);
@@ -136,6 +139,13 @@ impl Runner {
                 Figures::of(octets, Carried { wall: cpu, client: Duration::ZERO }, cpu)
             }
         }
+    }
+}
+
+impl fmt::Display for Case {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let way = if self.way == Way::Up { "upload" } else { "download" };
+        write!(f, "{way} at {}", self.level)
     }
 }
 

@@ -51,7 +51,7 @@ mod tests {
 
     #[test]
     fn a_missed_bound_fails_only_who_checks_and_no_number_misses_every_bound() {
-        let options = |check| Options { check, rounds: 1 };
+        let options = |check| Options { check, rounds: 1, only: "" };
         let missed = |judge: fn(&mut Bounds)| {
             let mut bounds = Bounds::new();
             judge(&mut bounds);
