@@ -27,6 +27,6 @@ pub mod wire;
 pub use identity::{Identity, IdentityName, Principal, PrincipalError};
 pub use jiff::Timestamp;
 pub use protection::{
-    Level, Levels, Open, OpenError, Opened, Protection, Room, Seal, SealError, Sealing, Sequence,
+    Level, Levels, Open, OpenError, Opened, Opening, Protection, Room, Seal, SealError, Sealing, Sequence,
 };
 pub use stream::{ClientIo, ClientStream, ProtectedStream, ReceiveError};

@@ -176,10 +176,34 @@ pub trait Open: Send {
     /// [`OpenError`]; a stream ends with any of them, a datagram is dropped.
     fn open(&mut self, frame: &mut [u8]) -> Result<Opened, OpenError>;
 
+    /// Opens several whole frames in place, in order, up to the first that is refused. An engine that can work on
+    /// several at once does it here.
+    ///
+    /// The frames before a refused one tell what is [`opened`](Opening::opened); it and those behind it do not, and
+    /// what is in them by then is nobody's to read.
+    ///
+    /// # Errors
+    /// As [`Open::open`], of the first frame that is refused.
+    fn open_all(&mut self, frames: &mut [Opening<'_>]) -> Result<(), OpenError> {
+        frames.iter_mut().try_for_each(|opening| {
+            opening.opened = Some(self.open(opening.frame)?);
+            Ok(())
+        })
+    }
+
     /// Turns the strict order of a stream into the window of datagrams (RFC 1961 section 5, UDP).
     ///
     /// From then on [`Open::open`] refuses what comes twice or is too old, and accepts any order.
     fn accept_any_order(&mut self);
+}
+
+/// One whole frame to be opened in place.
+#[derive(Debug, Default)]
+pub struct Opening<'a> {
+    /// The frame.
+    pub frame: &'a mut [u8],
+    /// What opening it has told; `None` before, and when it or a frame before it was refused.
+    pub opened: Option<Opened>,
 }
 
 /// What opening a frame has told.

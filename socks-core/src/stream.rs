@@ -6,7 +6,7 @@ use bytes::{Buf, BufMut, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::protection::{Level, OpenError, Protection, SealError, Sealing};
+use crate::protection::{Level, OpenError, Opened, Opening, Protection, SealError, Sealing};
 use crate::wire::{Decode, DecodeError, Encode};
 
 /// Octets read from a client at a time, before it is known how much it will send.
@@ -298,15 +298,41 @@ impl Protection {
     ///
     /// # Errors
     /// As [`Open::open`](crate::Open::open), and [`OpenError::OnlySigned`].
-    pub fn open(&mut self, frame: &mut [u8]) -> Result<crate::Opened, OpenError> {
+    pub fn open(&mut self, frame: &mut [u8]) -> Result<Opened, OpenError> {
         let opened = self.open.open(frame)?;
+        self.admit(&opened, frame)?;
+        Ok(opened)
+    }
+
+    /// Opens several frames, in order, as [`Protection::open`] opens one: up to the first that is refused.
+    ///
+    /// # Errors
+    /// As [`Open::open_all`](crate::Open::open_all), and [`OpenError::OnlySigned`].
+    pub fn open_all(&mut self, frames: &mut [Opening<'_>]) -> Result<(), OpenError> {
+        let told = self.open.open_all(frames);
+        let mut result = Ok(());
+        for Opening { frame, opened } in frames {
+            if result.is_ok() {
+                result = match opened {
+                    Some(opened) => self.admit(opened, frame),
+                    None => told.and(Err(OpenError::Engine("engine has left out a frame"))),
+                };
+            }
+            // Behind a refused frame nothing counts as opened, whatever the engine says.
+            opened.take_if(|_| result.is_err());
+        }
+        result.and(told)
+    }
+
+    /// Refuses a frame at a lower level than agreed, and a plaintext that is not inside it.
+    fn admit(&self, opened: &Opened, frame: &[u8]) -> Result<(), OpenError> {
         if self.level == Level::Confidentiality && opened.level != Level::Confidentiality {
             return Err(OpenError::OnlySigned);
         }
         if opened.plaintext.start > opened.plaintext.end || opened.plaintext.end > frame.len() {
             return Err(OpenError::Engine("engine gave a plaintext outside of its frame"));
         }
-        Ok(opened)
+        Ok(())
     }
 }
 
@@ -315,6 +341,7 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
+    use crate::{Open, Room, Seal, Sequence};
 
     async fn connection() -> (TcpStream, ClientIo) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -347,5 +374,57 @@ mod tests {
         socket2::SockRef::from(&far).set_linger(Some(std::time::Duration::ZERO)).unwrap();
         drop(far);
         assert_eq!(near.hung_up(1).await.kind(), io::ErrorKind::ConnectionReset);
+    }
+
+    /// Opens the frames of one octet whose octet is even, and says that all is well.
+    struct Careless;
+
+    impl Open for Careless {
+        fn max_frame(&self) -> usize {
+            1
+        }
+
+        fn frame_len(&self, _: &[u8]) -> Result<Option<usize>, OpenError> {
+            Ok(Some(1))
+        }
+
+        fn open(&mut self, _: &mut [u8]) -> Result<Opened, OpenError> {
+            Ok(Opened { plaintext: 0..1, level: Level::Confidentiality, sequence: Sequence::Next })
+        }
+
+        fn open_all(&mut self, frames: &mut [Opening<'_>]) -> Result<(), OpenError> {
+            for Opening { frame, opened } in frames {
+                *opened = (frame[0] % 2 == 0).then(|| self.open(frame).unwrap());
+            }
+            Ok(())
+        }
+
+        fn accept_any_order(&mut self) {}
+    }
+
+    struct NoSeal;
+
+    impl Seal for NoSeal {
+        fn room(&self) -> Room {
+            Room { head: 0, tail: 0 }
+        }
+
+        fn max_plaintext(&self) -> usize {
+            1
+        }
+
+        fn seal(&mut self, _: &mut Sealing<'_>, _: Level) -> Result<(), SealError> {
+            Err(SealError::Room)
+        }
+    }
+
+    #[test]
+    fn nothing_counts_as_opened_behind_a_frame_that_an_engine_left_out() {
+        let (seal, open) = (Box::new(NoSeal), Box::new(Careless));
+        let mut protection = Protection { level: Level::Confidentiality, seal, open };
+        let mut octets = [[2], [4], [5], [6]];
+        let mut frames = octets.each_mut().map(|frame| Opening { frame, opened: None });
+        assert!(matches!(protection.open_all(&mut frames), Err(OpenError::Engine(_))));
+        assert_eq!(frames.map(|it| it.opened.is_some()), [true, true, false, false]);
     }
 }

@@ -7,7 +7,7 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
-use socks_core::{Level, Open, Seal, Sealing};
+use socks_core::{Level, Open, Opening, Seal, Sealing};
 use socks_gssapi::cfx::{self, ContextKeys, Enctype, KeyOrigin, Opener, Role, Sealer};
 
 const ROUND: Duration = Duration::from_millis(200);
@@ -19,7 +19,7 @@ struct Messages {
     enctype: Enctype,
     level: Level,
     len: usize,
-    /// How many are sealed together.
+    /// How many are sealed or opened together.
     lanes: usize,
 }
 
@@ -80,7 +80,7 @@ fn sealing(messages: Messages, time: Duration) -> (usize, Duration) {
 
 /// Counts the time of opening only: what is opened must be sealed before, in batches.
 fn opening(messages: Messages, time: Duration) -> (usize, Duration) {
-    let Messages { enctype, level, len, .. } = messages;
+    let Messages { enctype, level, len, lanes } = messages;
     let ((mut seal, _), (_, mut open)) = (halves(enctype, Role::Acceptor), halves(enctype, Role::Initiator));
     let room = seal.room();
     let (mut spent, mut octets) = (Duration::ZERO, 0);
@@ -89,10 +89,17 @@ fn opening(messages: Messages, time: Duration) -> (usize, Duration) {
         let mut messages: Vec<_> =
             buffers.iter_mut().map(|buffer| Sealing { buffer, range: room.head..room.head + len }).collect();
         seal.seal_all(&mut messages, level).expect("the messages fit");
+        let mut frames: Vec<_> = messages
+            .iter_mut()
+            .map(|message| {
+                let frame =
+                    message.buffer.get_mut(message.range.clone()).expect("the frame is in the buffer");
+                Opening { frame, opened: None }
+            })
+            .collect();
         let start = used();
-        for message in &mut messages {
-            let frame = message.buffer.get_mut(message.range.clone()).expect("the frame is in the buffer");
-            open.open(black_box(frame)).expect("the frame is good");
+        for frames in frames.chunks_mut(lanes) {
+            open.open_all(black_box(frames)).expect("the frames are good");
         }
         spent += used() - start;
         octets += len * messages.len();

@@ -1,14 +1,13 @@
 //! From a protected client to its target: frames are opened in place and their plaintext is written.
 
 use std::io;
-use std::ops::Range;
 use std::task::{Context, Poll, ready};
 
 use super::buffer::Buffer;
 use super::path::{Fault, Path, Quantum};
 use super::pieces::{self, Pieces};
 use super::protected::{BUFFER, QUANTUM};
-use crate::{OpenError, Protection};
+use crate::{OpenError, Opened, Opening as Frame, Protection};
 
 /// The direction that opens.
 pub(super) struct Opening<'a> {
@@ -103,25 +102,31 @@ impl<'a> Opening<'a> {
 
     /// Opens the frames that are whole, as many as one write can take.
     fn open(&mut self, protection: &mut Protection) {
-        let Some(buffer) = &mut self.buffer else { return };
-        while self.plaintext.len() < pieces::MOST {
-            let rest = buffer.held_mut().get_mut(self.opened..).unwrap_or_default();
-            match open_first(protection, rest) {
-                Ok(First::Part { wanted }) => {
-                    self.wanted = wanted;
-                    return;
-                }
-                Ok(First::Whole { len, plaintext }) => {
-                    let place = self.opened + plaintext.start..self.opened + plaintext.end;
-                    self.plaintext.push(place, plaintext.len());
-                    self.opened += len;
-                }
-                Err(error) => {
-                    self.refused = Some(error);
-                    return;
-                }
+        while self.plaintext.is_empty() && self.refused.is_none() {
+            // Frames without plaintext are behind us; there may be others.
+            if self.open_some(protection) < pieces::MOST {
+                return;
             }
         }
+    }
+
+    /// Opens up to [`pieces::MOST`] frames together; tells how many there were.
+    fn open_some(&mut self, protection: &mut Protection) -> usize {
+        let Some(buffer) = &mut self.buffer else { return 0 };
+        let rest = buffer.held_mut().get_mut(self.opened..).unwrap_or_default();
+        let mut frames: [Frame<'_>; pieces::MOST] = Default::default();
+        let (count, behind) = cut(protection, rest, &mut frames);
+        let frames = frames.get_mut(..count).unwrap_or_default();
+        let refused = protection.open_all(frames).err();
+        for Frame { frame, opened } in frames {
+            let Some(Opened { plaintext, .. }) = opened else { break };
+            let place = self.opened + plaintext.start..self.opened + plaintext.end;
+            self.plaintext.push(place, plaintext.len());
+            self.opened += frame.len();
+        }
+        self.refused = refused.or(behind.err());
+        self.wanted = behind.unwrap_or(0);
+        count
     }
 
     /// Reads once, behind the part of a frame that is there; 0 is the end.
@@ -170,23 +175,26 @@ impl<'a> Opening<'a> {
     }
 }
 
-/// What is at the front of received octets.
-enum First {
-    /// A frame that is not whole.
-    Part { wanted: usize },
-    /// A frame of that length, opened.
-    Whole { len: usize, plaintext: Range<usize> },
-}
-
-fn open_first(protection: &mut Protection, octets: &mut [u8]) -> Result<First, OpenError> {
-    let Some(len) = protection.open.frame_len(octets)? else { return Ok(First::Part { wanted: 0 }) };
-    if len == 0 || len > protection.open.max_frame() {
-        return Err(OpenError::NotAFrame);
+/// Cuts whole frames off the front of received octets, as many as there are places for.
+///
+/// Tells how many, and how long the frame will be of which a part stands behind them: 0 if that is not known yet.
+fn cut<'b>(
+    protection: &Protection,
+    mut octets: &'b mut [u8],
+    frames: &mut [Frame<'b>],
+) -> (usize, Result<usize, OpenError>) {
+    for (count, place) in frames.iter_mut().enumerate() {
+        let len = match protection.frame_len(octets) {
+            Ok(Some(len)) => len,
+            Ok(None) => return (count, Ok(0)),
+            Err(error) => return (count, Err(error)),
+        };
+        if octets.len() < len {
+            return (count, Ok(len));
+        }
+        let (frame, rest) = octets.split_at_mut(len);
+        place.frame = frame;
+        octets = rest;
     }
-    let Some(frame) = octets.get_mut(..len) else { return Ok(First::Part { wanted: len }) };
-    let opened = protection.open(frame)?;
-    if opened.plaintext.end > len {
-        return Err(OpenError::Engine("plaintext reaches beyond its frame"));
-    }
-    Ok(First::Whole { len, plaintext: opened.plaintext })
+    (frames.len(), Ok(0))
 }

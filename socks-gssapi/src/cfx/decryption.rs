@@ -1,11 +1,13 @@
 //! Decryption with an encryption type's own check, of tokens and of Kerberos' own messages alike.
 
+use std::slice;
+
 use zeroize::Zeroizing;
 
 use super::cipher::Decryptor;
 use super::derive::{DerivedKey, Purpose};
 use super::enctype::{Enctype, Profile};
-use super::mac::Mac;
+use super::mac::{Checking, Mac};
 use super::token::CONFOUNDER;
 
 /// The keys that decrypt for one usage.
@@ -25,20 +27,22 @@ impl Decryption {
         }
     }
 
-    /// Decrypts more than [`CONFOUNDER`] octets in place, the confounder first; tells whether they are authentic.
-    pub(super) fn decrypt(&self, ciphertext: &mut [u8], tag: &[u8]) -> bool {
+    /// Decrypts messages of more than [`CONFOUNDER`] octets in place, the confounder first, and tells of each whether
+    /// it is authentic. What is not may be left encrypted.
+    pub(super) fn decrypt_all(&self, messages: &mut [Checking<'_>]) {
         match self.enctype.profile() {
             Profile::Simplified => {
-                self.encryption.decrypt(ciphertext);
-                self.integrity.verify(&[], ciphertext, tag)
+                for message in &mut *messages {
+                    self.encryption.decrypt(message.content);
+                }
+                self.integrity.verify_all(&[], messages);
             }
             Profile::EncryptThenMac => {
                 // RFC 8009 section 5: the cipher state, which is zero, stands before the ciphertext.
-                let authentic = self.integrity.verify(&[0; CONFOUNDER], ciphertext, tag);
-                if authentic {
-                    self.encryption.decrypt(ciphertext);
+                self.integrity.verify_all(&[0; CONFOUNDER], messages);
+                for message in messages.iter_mut().filter(|message| message.authentic) {
+                    self.encryption.decrypt(message.content);
                 }
-                authentic
             }
         }
     }
@@ -56,7 +60,9 @@ pub(crate) fn decrypt(
         return None;
     }
     let mut plaintext = Zeroizing::new(ciphertext.to_vec());
-    let authentic = Decryption::new(enctype, protocol_key, usage).decrypt(&mut plaintext, tag);
+    let mut message = Checking { content: &mut plaintext, tag, ..Checking::default() };
+    Decryption::new(enctype, protocol_key, usage).decrypt_all(slice::from_mut(&mut message));
+    let authentic = message.authentic;
     plaintext.drain(..CONFOUNDER);
     authentic.then_some(plaintext)
 }

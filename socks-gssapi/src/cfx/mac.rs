@@ -1,5 +1,7 @@
 //! Check values: the HMAC of each encryption type, cut to its length.
 
+use std::slice;
+
 use hmac::{Hmac, Mac as Hash};
 use sha1::Sha1;
 use sha2::{Sha256, Sha384};
@@ -21,26 +23,6 @@ pub(super) enum Mac {
     Sha384(HmacSha384),
 }
 
-/// Runs the same lines for each kind of HMAC, on a copy of the prepared key.
-macro_rules! with_copy {
-    ($self:expr, $mac:ident => $lines:expr) => {
-        match $self {
-            Mac::Sha1(key) => {
-                let mut $mac = key.clone();
-                $lines
-            }
-            Mac::Sha256(key) => {
-                let mut $mac = key.clone();
-                $lines
-            }
-            Mac::Sha384(key) => {
-                let mut $mac = key.clone();
-                $lines
-            }
-        }
-    };
-}
-
 /// A message that is to be signed.
 #[derive(Default)]
 pub(super) struct Signing<'a> {
@@ -49,6 +31,19 @@ pub(super) struct Signing<'a> {
     pub(super) header: [u8; HEADER],
     /// Where the check value goes.
     pub(super) tag: &'a mut [u8],
+}
+
+/// A message whose check value is to be verified.
+#[derive(Default)]
+pub(super) struct Checking<'a> {
+    /// What the check value stands for; what is encrypted is decrypted in place.
+    pub(super) content: &'a mut [u8],
+    /// Signed behind the content, if it was signed only.
+    pub(super) header: Option<[u8; HEADER]>,
+    /// The check value.
+    pub(super) tag: &'a [u8],
+    /// The verdict.
+    pub(super) authentic: bool,
 }
 
 impl Mac {
@@ -63,45 +58,86 @@ impl Mac {
         }
     }
 
-    /// Signs several messages, piece by piece in turns: the hash of one need not wait for that of another.
+    /// Signs several messages side by side.
     pub(super) fn sign_all(&self, messages: &mut [Signing<'_>]) {
         for messages in messages.chunks_mut(LANES) {
             match self {
-                Self::Sha1(key) => sign_lanes(key, messages),
-                Self::Sha256(key) => sign_lanes(key, messages),
-                Self::Sha384(key) => sign_lanes(key, messages),
+                Self::Sha1(key) => sign(key, messages),
+                Self::Sha256(key) => sign(key, messages),
+                // SHA-512 and its kin keep a processor busy by themselves.
+                Self::Sha384(key) => messages.iter_mut().for_each(|one| sign(key, slice::from_mut(one))),
             }
         }
     }
 
-    /// Tells whether `tag` is the check value over `first` and `second`, in a time that says nothing about it.
-    pub(super) fn verify(&self, first: &[u8], second: &[u8], tag: &[u8]) -> bool {
-        with_copy!(self, mac => {
-            mac.update(first);
-            mac.update(second);
-            mac.verify_truncated_left(tag).is_ok()
-        })
+    /// Verifies the check values of several messages side by side, each over `first` and the message.
+    pub(super) fn verify_all(&self, first: &[u8], messages: &mut [Checking<'_>]) {
+        for messages in messages.chunks_mut(LANES) {
+            match self {
+                Self::Sha1(key) => verify(&with_first(key, first), messages),
+                Self::Sha256(key) => verify(&with_first(key, first), messages),
+                Self::Sha384(key) => {
+                    let key = with_first(key, first);
+                    messages.iter_mut().for_each(|one| verify(&key, slice::from_mut(one)));
+                }
+            }
+        }
     }
 }
 
-fn sign_lanes<M: Hash + Clone>(key: &M, messages: &mut [Signing<'_>]) {
+fn with_first<M: Hash + Clone>(key: &M, first: &[u8]) -> M {
+    key.clone().chain_update(first)
+}
+
+fn sign<M: Hash + Clone>(key: &M, messages: &mut [Signing<'_>]) {
+    match messages {
+        [_] => sign_lanes::<M, 1>(key, messages),
+        _ => sign_lanes::<M, LANES>(key, messages),
+    }
+}
+
+fn verify<M: Hash + Clone>(key: &M, messages: &mut [Checking<'_>]) {
+    match messages {
+        [_] => verify_lanes::<M, 1>(key, messages),
+        _ => verify_lanes::<M, LANES>(key, messages),
+    }
+}
+
+fn sign_lanes<M: Hash + Clone, const N: usize>(key: &M, messages: &mut [Signing<'_>]) {
+    let macs = hashed::<M, N>(key, messages.iter().map(|message| message.plaintext));
+    for (message, mut mac) in messages.iter_mut().zip(macs.into_iter().flatten()) {
+        mac.update(&message.header);
+        message.tag.iter_mut().zip(mac.finalize().into_bytes()).for_each(|(to, from)| *to = from);
+    }
+}
+
+fn verify_lanes<M: Hash + Clone, const N: usize>(key: &M, messages: &mut [Checking<'_>]) {
+    let macs = hashed::<M, N>(key, messages.iter().map(|message| &*message.content));
+    for (message, mut mac) in messages.iter_mut().zip(macs.into_iter().flatten()) {
+        mac.update(message.header.as_ref().map_or(&[], |header| header));
+        // In a time that says nothing about the right one.
+        message.authentic = mac.verify_truncated_left(message.tag).is_ok();
+    }
+}
+
+/// Hashes up to N messages, piece by piece in turns: the hash of one need not wait for that of another.
+fn hashed<'a, M: Hash + Clone, const N: usize>(
+    key: &M,
+    mut messages: impl Iterator<Item = &'a [u8]>,
+) -> [Option<M>; N] {
     // Alone, a message is hashed at one go.
-    let piece = if messages.len() == 1 { usize::MAX } else { PIECE };
-    let mut lanes: [_; LANES] = std::array::from_fn(|lane| {
-        messages.get(lane).map(|message| (message.plaintext.chunks(piece), key.clone()))
-    });
+    let piece = if N == 1 { usize::MAX } else { PIECE };
+    let mut lanes: [_; N] =
+        std::array::from_fn(|_| messages.next().map(|message| (key.clone(), message.chunks(piece))));
     let mut done = false;
     while !done {
         done = true;
-        for (pieces, mac) in lanes.iter_mut().flatten() {
+        for (mac, pieces) in lanes.iter_mut().flatten() {
             if let Some(piece) = pieces.next() {
                 mac.update(piece);
                 done = false;
             }
         }
     }
-    for (message, (_, mut mac)) in messages.iter_mut().zip(lanes.into_iter().flatten()) {
-        mac.update(&message.header);
-        message.tag.iter_mut().zip(mac.finalize().into_bytes()).for_each(|(to, from)| *to = from);
-    }
+    lanes.map(|lane| lane.map(|(mac, _)| mac))
 }

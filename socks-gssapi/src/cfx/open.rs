@@ -1,13 +1,15 @@
 //! The opening half: frames become plaintexts, in place.
 
 use std::ops::Range;
+use std::slice;
 
-use socks_core::{Level, Open, OpenError, Opened};
+use socks_core::{Level, Open, OpenError, Opened, Opening};
 
+use super::chain::LANES;
 use super::decryption::Decryption;
 use super::derive::{DerivedKey, Purpose};
 use super::enctype::Enctype;
-use super::mac::Mac;
+use super::mac::{Checking, Mac};
 use super::sequence::Order;
 use super::token::{CONFOUNDER, HEADER, Header, flag};
 use super::{ContextKeys, KeyOrigin, Role};
@@ -48,8 +50,46 @@ impl Opener {
         }
     }
 
-    /// Opens a token and tells where in it the plaintext lies.
-    fn open_token(&mut self, token: &mut [u8]) -> Result<Opened, OpenError> {
+    /// Opens up to N frames that are all encrypted or all only signed.
+    fn open_lanes<const N: usize>(&mut self, frames: &mut [Opening<'_>]) -> Result<(), OpenError> {
+        let found: [_; N] = self.authenticate(frames);
+        for (opening, found) in frames.iter_mut().zip(found) {
+            let Found { header, plaintext } = found?;
+            let level = if header.is_sealed() { Level::Confidentiality } else { Level::Integrity };
+            let sequence = self.order.admit(header.sequence)?;
+            opening.opened = Some(Opened { plaintext, level, sequence });
+        }
+        Ok(())
+    }
+
+    /// Decrypts and verifies frames side by side, up to one that is none.
+    fn authenticate<const N: usize>(&self, frames: &mut [Opening<'_>]) -> [Result<Found, OpenError>; N] {
+        let mut found = [const { Err(OpenError::NotAFrame) }; N];
+        let mut checkings: [Checking<'_>; N] = std::array::from_fn(|_| Checking::default());
+        let mut count = 0;
+        for ((opening, found), checking) in frames.iter_mut().zip(&mut found).zip(&mut checkings) {
+            *found = self.prepare(opening.frame, checking);
+            if found.is_err() {
+                break;
+            }
+            count += 1;
+        }
+        let checkings = checkings.get_mut(..count).unwrap_or_default();
+        match found.first() {
+            Some(Ok(first)) if first.header.is_sealed() => self.decryption.decrypt_all(checkings),
+            _ => self.checksum.verify_all(&[], checkings),
+        }
+        for (found, checking) in found.iter_mut().zip(checkings) {
+            if !found.as_ref().is_ok_and(|found| found.is_confirmed_by(checking)) {
+                *found = Err(OpenError::Forged);
+            }
+        }
+        found
+    }
+
+    /// Reads a frame up to where its keys are needed.
+    fn prepare<'f>(&self, frame: &'f mut [u8], checking: &mut Checking<'f>) -> Result<Found, OpenError> {
+        let token = frame::data_token(frame)?;
         let (head, body) = token.split_first_chunk_mut::<HEADER>().ok_or(OpenError::NotAFrame)?;
         let header = Header::read(*head).ok_or(OpenError::NotAFrame)?;
         // A message of our own that comes back has the wrong direction. One made without the acceptor's
@@ -58,47 +98,49 @@ impl Opener {
             return Err(OpenError::Forged);
         }
         turn_back(body, header.right_rotation);
-        let (plaintext, level) = if header.is_sealed() {
-            (self.decrypt(header, body)?, Level::Confidentiality)
-        } else {
-            (self.verify(header, body)?, Level::Integrity)
-        };
-        Ok(Opened { plaintext, level, sequence: self.order.admit(header.sequence)? })
-    }
-
-    /// Opens what follows the header of an encrypted token; the range counts from the header's end.
-    fn decrypt(&self, header: Header, body: &mut [u8]) -> Result<Range<usize>, OpenError> {
-        let (ciphertext, tag) = self.split_tag(body)?;
-        let filler = usize::from(header.extra_count);
-        let end = ciphertext.len().checked_sub(HEADER + filler).ok_or(OpenError::Forged)?;
-        if end < CONFOUNDER {
-            return Err(OpenError::Forged);
-        }
-        let authentic = self.decryption.decrypt(ciphertext, tag);
-        // The whole header must be the one that was encrypted, its counts too; the rotation is not known then.
-        let copy = Header { right_rotation: 0, ..header }.octets();
-        if !authentic || !ciphertext.ends_with(&copy) {
-            return Err(OpenError::Forged);
-        }
-        Ok(CONFOUNDER..end)
-    }
-
-    /// Checks what follows the header of a signed token; the range counts from the header's end.
-    fn verify(&self, header: Header, body: &mut [u8]) -> Result<Range<usize>, OpenError> {
-        let (plaintext, tag) = self.split_tag(body)?;
-        // RFC 4121 section 4.2.4: signed with both counts zero.
-        let signed = Header { extra_count: 0, right_rotation: 0, ..header }.octets();
-        if usize::from(header.extra_count) != tag.len() || !self.checksum.verify(plaintext, &signed, tag) {
-            return Err(OpenError::Forged);
-        }
-        Ok(0..plaintext.len())
-    }
-
-    fn split_tag<'a>(&self, body: &'a mut [u8]) -> Result<(&'a mut [u8], &'a [u8]), OpenError> {
         let end = body.len().checked_sub(self.enctype.tag_len()).ok_or(OpenError::Forged)?;
         let (content, tag) = body.split_at_mut_checked(end).ok_or(OpenError::Forged)?;
-        Ok((content, tag))
+        let (plaintext, signed) = header.describe(content.len(), tag.len()).ok_or(OpenError::Forged)?;
+        *checking = Checking { content, header: signed, tag, authentic: false };
+        let offset = frame::HEAD + HEADER;
+        Ok(Found { header, plaintext: plaintext.start + offset..plaintext.end + offset })
     }
+}
+
+/// A frame that is not proven yet.
+struct Found {
+    header: Header,
+    /// Where in the frame the plaintext will be.
+    plaintext: Range<usize>,
+}
+
+impl Found {
+    /// Tells whether its keys prove it.
+    fn is_confirmed_by(&self, checking: &Checking<'_>) -> bool {
+        // The whole header must be the one that was encrypted, its counts too; the rotation is not known then.
+        let copy = || Header { right_rotation: 0, ..self.header }.octets();
+        checking.authentic && (!self.header.is_sealed() || checking.content.ends_with(&copy()))
+    }
+}
+
+impl Header {
+    /// Where the plaintext is in so many octets behind the head, and with which header it was signed if it was only
+    /// that; `None` when the counts contradict each other.
+    fn describe(self, content: usize, tag: usize) -> Option<(Range<usize>, Option<[u8; HEADER]>)> {
+        let extra_count = usize::from(self.extra_count);
+        if self.is_sealed() {
+            let end = content.checked_sub(HEADER + extra_count)?;
+            return (CONFOUNDER <= end).then_some((CONFOUNDER..end, None));
+        }
+        // RFC 4121 section 4.2.4: signed with both counts zero.
+        let signed = Self { extra_count: 0, right_rotation: 0, ..self }.octets();
+        (extra_count == tag).then_some((0..content, Some(signed)))
+    }
+}
+
+/// Tells whether a frame says that it is encrypted.
+fn says_sealed(opening: &Opening<'_>) -> bool {
+    opening.frame.get(frame::HEAD + 2).is_some_and(|flags| flags & flag::SEALED != 0)
 }
 
 /// RFC 4121 section 4.2.5: any count must be understood, also one beyond the length.
@@ -118,10 +160,19 @@ impl Open for Opener {
     }
 
     fn open(&mut self, frame: &mut [u8]) -> Result<Opened, OpenError> {
-        let mut opened = self.open_token(frame::data_token(frame)?)?;
-        let offset = frame::HEAD + HEADER;
-        opened.plaintext = opened.plaintext.start + offset..opened.plaintext.end + offset;
-        Ok(opened)
+        let mut opening = Opening { frame, opened: None };
+        self.open_lanes::<1>(slice::from_mut(&mut opening))?;
+        opening.opened.ok_or(OpenError::Engine("frame was left out"))
+    }
+
+    fn open_all(&mut self, frames: &mut [Opening<'_>]) -> Result<(), OpenError> {
+        let mut alike = frames.chunk_by_mut(|one, other| says_sealed(one) == says_sealed(other));
+        alike.try_for_each(|frames| {
+            frames.chunks_mut(LANES).try_for_each(|frames| match frames {
+                [_] => self.open_lanes::<1>(frames),
+                _ => self.open_lanes::<LANES>(frames),
+            })
+        })
     }
 
     fn accept_any_order(&mut self) {

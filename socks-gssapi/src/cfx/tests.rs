@@ -1,7 +1,7 @@
 //! The two halves against each other.
 
 use proptest::prelude::*;
-use socks_core::{Level, Open as _, OpenError, Seal as _, SealError, Sealing, Sequence};
+use socks_core::{Level, Open, OpenError, Opening, Seal as _, SealError, Sealing, Sequence};
 
 use super::testing::{frame, keys, one_way, unhex};
 use super::token::HEADER;
@@ -90,6 +90,49 @@ fn a_changed_bit_is_refused_wherever_it_is() {
             open.open(&mut whole.clone()).expect("what was refused changed nothing");
         }
     }
+}
+
+/// Opens copies of frames together; gives the plaintexts and what was said of the first that was refused.
+fn together(open: &mut dyn Open, frames: &[Vec<u8>]) -> (Vec<Vec<u8>>, Result<(), OpenError>) {
+    let mut copies = frames.to_vec();
+    let mut openings: Vec<Opening<'_>> =
+        copies.iter_mut().map(|frame| Opening { frame, opened: None }).collect();
+    let result = open.open_all(&mut openings);
+    let plaintexts = openings.iter().map_while(|it| Some(it.frame[it.opened.clone()?.plaintext].to_vec()));
+    let plaintexts: Vec<_> = plaintexts.collect();
+    assert!(openings[plaintexts.len()..].iter().all(|it| it.opened.is_none()), "nothing behind a gap");
+    (plaintexts, result)
+}
+
+#[test]
+fn of_frames_opened_together_those_before_a_changed_one_are_good_and_none_behind_it() {
+    for enctype in Enctype::ALL {
+        for level in LEVELS {
+            let (mut seal, _) = one_way(enctype, Role::Initiator);
+            let texts: Vec<_> = (0..19).map(|number| text(40 * number)).collect();
+            let frames: Vec<_> = texts.iter().map(|text| frame(&mut seal, text, level)).collect();
+            for bad in 0..frames.len() {
+                let (_, mut open) = one_way(enctype, Role::Initiator);
+                let mut changed = frames.clone();
+                let position = changed[bad].len() - 1 - bad;
+                changed[bad][position] ^= 0x10;
+                let (good, result) = together(&mut open, &changed);
+                assert_eq!((&good[..], result), (&texts[..bad], Err(OpenError::Forged)), "{enctype} {level}");
+                assert_eq!(together(&mut open, &frames[bad..]), (texts[bad..].to_vec(), Ok(())));
+            }
+        }
+    }
+}
+
+#[test]
+fn frames_opened_together_must_be_in_order() {
+    let (mut seal, mut open) = one_way(Enctype::Aes256Sha1, Role::Initiator);
+    let frames: Vec<_> = (0..6).map(|len| frame(&mut seal, &text(len), Level::Confidentiality)).collect();
+    let pick =
+        |numbers: &[usize]| -> Vec<_> { numbers.iter().map(|&number| frames[number].clone()).collect() };
+    assert_eq!(together(&mut open, &pick(&[0, 1, 1])), (vec![text(0), text(1)], Err(OpenError::Duplicate)));
+    assert_eq!(together(&mut open, &pick(&[2, 4, 3])), (vec![text(2)], Err(OpenError::OutOfOrder)));
+    assert_eq!(together(&mut open, &pick(&[3, 4, 5])), (vec![text(3), text(4), text(5)], Ok(())));
 }
 
 #[test]
@@ -215,7 +258,9 @@ fn encrypted_with(enctype: Enctype, key: &str, confounder_and_text: &str) -> (Ve
         let mut bodies = [chain::Body { octets: &mut body, tag: &mut tag }];
         encryptor.seal(&mac, enctype.profile(), &mut bodies);
     }
-    assert!(mac.verify(&[0; 16], &body, &tag));
+    let mut checking = mac::Checking { content: &mut body, tag: &tag, ..Default::default() };
+    mac.verify_all(&[0; 16], std::slice::from_mut(&mut checking));
+    assert!(checking.authentic);
     (body, tag)
 }
 
@@ -317,6 +362,17 @@ proptest! {
             prop_assert_eq!(opened.level, level);
             prop_assert_eq!(&frame[opened.plaintext], &text(len)[..]);
         }
+    }
+
+    #[test]
+    fn messages_open_together_that_were_sealed_one_by_one(
+        messages in prop::collection::vec((0_usize..3000, prop::sample::select(&LEVELS[..])), 0..20),
+        enctype in prop::sample::select(&Enctype::ALL[..]),
+    ) {
+        let (mut seal, mut open) = one_way(enctype, Role::Acceptor);
+        let frames: Vec<_> = messages.iter().map(|(len, level)| frame(&mut seal, &text(*len), *level)).collect();
+        let texts: Vec<_> = messages.iter().map(|(len, _)| text(*len)).collect();
+        prop_assert_eq!(together(&mut open, &frames), (texts, Ok(())));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use socks_core::relay::Way;
-use socks_core::{Level, Open, Seal, Sealing};
+use socks_core::{Level, Open, Opening, Seal, Sealing};
 use socks_gssapi::cfx::{self, ContextKeys, Enctype, KeyOrigin, Opener, Role, Sealer};
 
 use crate::carry::thread_time;
@@ -24,10 +24,15 @@ pub(crate) fn work(level: Level, way: Way, octets: u64) -> Duration {
         let start = thread_time();
         seal.seal_all(black_box(&mut messages), level).expect("the messages fit");
         let sealed = thread_time();
-        for message in &mut messages {
-            let frame = message.buffer.get_mut(message.range.clone()).expect("the frame is in the buffer");
-            open.open(black_box(frame)).expect("the frame is good");
-        }
+        let mut frames: Vec<_> = messages
+            .iter_mut()
+            .map(|message| {
+                let frame =
+                    message.buffer.get_mut(message.range.clone()).expect("the frame is in the buffer");
+                Opening { frame, opened: None }
+            })
+            .collect();
+        open.open_all(black_box(&mut frames)).expect("the frames are good");
         sealing += sealed - start;
         opening += thread_time() - sealed;
     }

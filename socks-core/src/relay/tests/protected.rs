@@ -223,7 +223,8 @@ async fn a_refused_frame_ends_the_tunnel_after_what_came_before_it() {
     ];
     for (bad, expected) in table {
         let Tunnel { mut client, mut target, relay, .. } = start(Beginning::default()).await;
-        let octets = [frame(b"good", Level::Confidentiality), bad].concat();
+        let good = |plaintext| frame(plaintext, Level::Confidentiality);
+        let octets = [good(b"good"), bad, good(b"late")].concat();
         client.write_all(&octets).await.unwrap();
         let mut heard = [0; 4];
         target.read_exact(&mut heard).await.unwrap();
@@ -233,6 +234,17 @@ async fn a_refused_frame_ends_the_tunnel_after_what_came_before_it() {
         assert_eq!(target.read(&mut heard).await.unwrap_err().kind(), ErrorKind::ConnectionReset);
         assert_eq!(client.read(&mut heard).await.unwrap_err().kind(), ErrorKind::ConnectionReset);
     }
+}
+
+#[tokio::test]
+async fn frames_without_octets_hold_nobody_up() {
+    let Tunnel { mut client, mut target, .. } = start(Beginning::default()).await;
+    let mut octets = frame(b"", Level::Confidentiality).repeat(100);
+    octets.extend(frame(b"behind them", Level::Confidentiality));
+    client.write_all(&octets).await.unwrap();
+    let mut heard = [0; 11];
+    target.read_exact(&mut heard).await.unwrap();
+    assert_eq!(&heard, b"behind them");
 }
 
 #[tokio::test]
