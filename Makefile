@@ -14,7 +14,8 @@ TEST_NEEDS := $(BUILD_NEEDS) socksify=dante-client danted=dante-server microsock
 	proxychains4=proxychains4 ncat=ncat nc=netcat-openbsd ip=iproute2 setpriv=util-linux \
 	tnftp=tnftp /usr/lib/python3/dist-packages/pyftpdlib/__init__.py=python3-pyftpdlib \
 	$(REALM_NEEDS) gss-client=krb5-gss-samples faketime=faketime ssh=openssh-client \
-	promtool=prometheus dnsmasq=dnsmasq-base drill=ldnsutils
+	promtool=prometheus dnsmasq=dnsmasq-base drill=ldnsutils \
+	/usr/share/zoneinfo/Europe/Berlin=tzdata
 
 # Only the files with long tests are built for them: optimizing all takes minutes.
 LONG_TESTS = $(patsubst tests/tests/%.rs,--test %,$(shell grep -l 'ignore = "long' tests/tests/*.rs))

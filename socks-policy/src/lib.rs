@@ -5,7 +5,8 @@
 //! or tells all its mistakes with their places. [`Ruleset::decide`] then answers a [`Query`]: it is a pure
 //! function of what is known of a session so far, and the only maker of a [`Permit`].
 //!
-//! This crate opens no socket, looks up no name, reads no clock and never waits.
+//! This crate opens no socket, looks up no name, reads no clock and never waits. Loading a policy that names a time
+//! zone reads the host's time zone database.
 //!
 //! ```
 //! use socks_config::Document;
@@ -59,6 +60,7 @@ mod special;
 mod terms;
 #[cfg(test)]
 mod testing;
+mod times;
 mod trial;
 mod view;
 

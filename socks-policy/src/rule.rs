@@ -13,6 +13,7 @@ use crate::commands::Commands;
 use crate::decision::Grant;
 use crate::pattern::{HostPattern, IdentityPattern, Meant, PortRange};
 use crate::set::Condition;
+use crate::times::Window;
 use crate::view::{Site, View};
 
 /// What a rule does when it matches.
@@ -47,6 +48,8 @@ pub(crate) struct Rule {
     pub(crate) commands: Commands,
     pub(crate) destination: Option<Condition<HostPattern>>,
     pub(crate) port: Option<Condition<PortRange>>,
+    /// The windows of time in which the rule holds.
+    pub(crate) when: Option<Condition<Window>>,
     /// Whether a permit is good for special-use addresses too.
     pub(crate) special_use: bool,
     /// When a permit ends; a deny rule has no end.
@@ -69,6 +72,7 @@ impl Rule {
             commands: Commands::ALL,
             destination: None,
             port: None,
+            when: None,
             special_use: false,
             expires: None,
             line: 0,
@@ -89,10 +93,30 @@ impl Rule {
         self.expires.is_some_and(|end| end <= now)
     }
 
+    /// Tells whether the rule can match at all at `now`: it has not ended, and one of its windows is open.
+    pub(crate) fn is_in_force(&self, now: Timestamp) -> bool {
+        !self.has_expired(now) && self.when.as_ref().is_none_or(|when| when.is_open(now))
+    }
+
+    /// Tells whether the rule can match at any time.
+    pub(crate) fn is_lasting(&self) -> bool {
+        self.expires.is_none() && self.when.is_none()
+    }
+
+    /// The next instant after `now` at which the rule begins or ceases to be in force.
+    pub(crate) fn next_change(&self, now: Timestamp) -> Option<Timestamp> {
+        let mut instants = self.when.as_ref().map(|when| when.edges(now)).unwrap_or_default();
+        instants.extend(self.expires.filter(|end| *end > now));
+        instants.sort_unstable();
+        let is_in_force = self.is_in_force(now);
+        instants.into_iter().find(|instant| self.is_in_force(*instant) != is_in_force)
+    }
+
     /// Compares the rule with what is known, condition by condition, and stops at the first that is not met.
     pub(crate) fn check(&self, view: &View<'_>) -> Check {
         let conditions = [
             Self::check_expiry,
+            Self::check_when,
             Self::check_source,
             Self::check_listener,
             Self::check_identity,
@@ -120,6 +144,13 @@ impl Rule {
             Some(end) if self.has_expired(view.now) => Check::No(format!("it expired at {end}")),
             _ => Check::Matches,
         }
+    }
+
+    fn check_when(&self, view: &View<'_>) -> Check {
+        let Some(when) = &self.when else { return Check::Matches };
+        Check::when(when.is_open(view.now), || {
+            format!("outside its hours (`{}`): it is {}", when.text, when.clocks(view.now))
+        })
     }
 
     fn check_source(&self, view: &View<'_>) -> Check {

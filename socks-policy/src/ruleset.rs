@@ -97,6 +97,15 @@ impl Ruleset {
         }
     }
 
+    /// The next instant after `now` at which a rule begins or ceases to match for the time alone: a window of its
+    /// `when` opens or closes, or it expires. `None`: that never happens.
+    ///
+    /// What was decided at `now` is decided alike until then, as far as the rules go; proofs of identity have ends of
+    /// their own.
+    pub fn next_change(&self, now: Timestamp) -> Option<Timestamp> {
+        self.rules.iter().filter_map(|rule| rule.next_change(now)).min()
+    }
+
     /// What the rules see of a query.
     pub(crate) fn view<'a>(&self, query: &Query<'a>) -> View<'a> {
         View::new(query, self.nat64.as_ref())
@@ -106,7 +115,7 @@ impl Ruleset {
     fn first(&self, view: &View<'_>) -> Option<&Rule> {
         let mut found = None;
         self.index.first(view, |number| {
-            found = self.rule(number).filter(|rule| !rule.has_expired(view.now));
+            found = self.rule(number).filter(|rule| rule.is_in_force(view.now));
             found.is_some()
         });
         found
@@ -127,7 +136,7 @@ impl Ruleset {
     /// The rule before this one that always matches when it does.
     pub(crate) fn covering(&self, number: u32) -> Option<&Rule> {
         let rule = self.rule(number)?;
-        let lasts = |other: u32| self.rule(other).is_some_and(|other| other.expires.is_none());
+        let lasts = |other: u32| self.rule(other).is_some_and(Rule::is_lasting);
         self.index.covering(number, rule, lasts).and_then(|other| self.rule(other))
     }
 

@@ -56,7 +56,7 @@ pub(crate) struct Question {
     /// For `bind`: the peer that arrives
     #[arg(long, value_name = "ADDRESS:PORT")]
     peer: Option<SocketAddr>,
-    /// When, for rules that expire; by default now
+    /// When, for rules that expire or have hours; by default now
     #[arg(long, value_name = "TIME")]
     at: Option<Timestamp>,
 }

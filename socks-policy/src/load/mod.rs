@@ -6,6 +6,7 @@ mod read;
 mod rules;
 mod sets;
 mod terms;
+mod times;
 mod trials;
 mod warnings;
 

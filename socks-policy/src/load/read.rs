@@ -10,6 +10,7 @@ use super::Context;
 use super::element::{self, Element};
 use crate::pattern::{HostPattern, IdentityPattern, PortRange};
 use crate::set::{Condition, Set, Sets};
+use crate::times::Window;
 
 /// A policy file that is being read.
 pub(super) struct Reader<'a> {
@@ -21,6 +22,7 @@ pub(super) struct Reader<'a> {
     /// Names for groups; their sets are numbered among those of `identities`.
     pub(super) groups: Section<IdentityPattern>,
     pub(super) ports: Section<PortRange>,
+    pub(super) times: Section<Window>,
     pub(super) words: Sets<Box<str>>,
 }
 
@@ -69,6 +71,7 @@ impl<'a> Reader<'a> {
             identities: Section::new("identities"),
             groups: Section::new("groups"),
             ports: Section::new("ports"),
+            times: Section::new("times"),
             words: Sets::default(),
         }
     }

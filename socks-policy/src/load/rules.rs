@@ -43,6 +43,7 @@ impl<'a> Reader<'a> {
         }
         rule.destination = self.destination(&mut fields);
         rule.port = self.port(&mut fields);
+        rule.when = self.when(&mut fields);
         let terms = self.permit_keys(&mut fields, &mut rule);
         fields.finish(&mut self.findings);
         let (node, name) = name?;

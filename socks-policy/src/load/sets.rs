@@ -35,6 +35,9 @@ impl<'a> Reader<'a> {
         if let Some(ports) = self.take(&mut fields, "ports") {
             self.set_section(ports, |reader| &mut reader.ports, element::port);
         }
+        if let Some(times) = self.take(&mut fields, "times") {
+            self.times(times);
+        }
         fields.finish(&mut self.findings);
     }
 
@@ -45,10 +48,7 @@ impl<'a> Reader<'a> {
         read: impl Fn(&'a Node) -> Result<Element<'a, T>, Finding>,
     ) {
         for (name, key, value) in node.entries(&mut self.findings).unwrap_or_default() {
-            if !is_word(name) {
-                let message =
-                    format!("`{name}` is no name for a set: a letter, then letters, digits and hyphens");
-                self.findings.mistake(&key.place, message);
+            if self.findings.note(set_name(name, key)).is_none() {
                 continue;
             }
             let elements = self.set_elements(value, &read);
@@ -123,6 +123,12 @@ impl<'a> Reader<'a> {
             }
         }
     }
+}
+
+/// Checks the name of a set.
+pub(super) fn set_name(name: &str, key: &Node) -> Result<(), Finding> {
+    let message = || format!("`{name}` is no name for a set: a letter, then letters, digits and hyphens");
+    if is_word(name) { Ok(()) } else { Err(Finding::mistake(&key.place, message())) }
 }
 
 /// An element of a set of hosts, where a word of one label is told how to be written.

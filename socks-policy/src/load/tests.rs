@@ -157,6 +157,43 @@ const MISTAKES: &[(&str, &str)] = &[
     ("action: permit, egress: eth0", "`eth0` is no address"),
     ("action: permit, port: 1, port: 2", "duplicate key `port`, first in line 4 column 32"),
     ("destination: 10.0.0.0/8", "missing key `action`"),
+    ("action: deny, when: nights", "set `nights` is missing in `sets.times`"),
+    ("action: deny, when: []", "an empty list matches nothing"),
+    (
+        "action: deny, when: { zone: UTC }",
+        "a window without `days` and `hours` is always open | a rule without `when` holds at all times",
+    ),
+    (
+        "action: deny, when: { days: monday }",
+        "expected a day (`mon`, `tue`, `wed`, `thu`, `fri`, `sat`, `sun`) or a span such as `mon-fri`, found `monday`",
+    ),
+    ("action: deny, when: { days: [] }", "an empty list names no day"),
+    ("action: deny, when: { hours: [] }", "an empty list names no hours"),
+    (
+        "action: deny, when: { hours: 8-18 }",
+        "expected hours such as `08:00-18:00`, or `22:00-06:00` past midnight, found `8-18`",
+    ),
+    (
+        "action: deny, when: { hours: '24:00-06:00' }",
+        "expected hours such as `08:00-18:00`, or `22:00-06:00` past midnight, found `24:00-06:00`",
+    ),
+    (
+        "action: deny, when: { hours: '08:00-18:60' }",
+        "expected hours such as `08:00-18:00`, or `22:00-06:00` past midnight, found `08:00-18:60`",
+    ),
+    (
+        "action: deny, when: { hours: '08:00-08:00' }",
+        "`08:00-08:00` begins when it ends | the whole day is written `00:00-24:00`",
+    ),
+    (
+        "action: deny, when: { days: mon, zone: Europe/Berlim }",
+        "zone `Europe/Berlim` is not in the time zone database | did you mean `Europe/Berlin`?",
+    ),
+    (
+        "action: deny, when: { days: mon, zone: CETTE }",
+        "zone `CETTE` is not in the time zone database | a zone is written like `Europe/Berlin`, or `UTC`",
+    ),
+    ("action: deny, when: { day: mon, hours: '08:00-09:00' }", "unknown key `day` | did you mean `days`?"),
 ];
 
 #[test]
@@ -217,7 +254,7 @@ rules: []
         "5:25 `nobody` is no element of this set, and sets hold no other sets",
         "5:34 `2nd` is no name for a set: a letter, then letters, digits and hyphens",
         "6:19 `https` is no element of this set, and sets hold no other sets",
-        "7:3 unknown key `users` | known keys: `networks`, `hosts`, `groups`, `identities`, `ports`",
+        "7:3 unknown key `users` | known keys: `networks`, `hosts`, `groups`, `identities`, `ports`, `times`",
     ];
     assert_eq!(found, expected);
 }

@@ -26,6 +26,7 @@ impl Reader<'_> {
             unused(&self.groups),
             unused(&self.identities),
             unused(&self.ports),
+            unused(&self.times),
         ];
         self.findings.extend(unused.into_iter().flatten());
     }

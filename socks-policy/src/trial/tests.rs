@@ -58,6 +58,23 @@ fn tests_ask_the_whole_policy() {
 }
 
 #[test]
+fn a_test_says_at_what_time_a_window_is_looked_at() {
+    let policy = "\
+version: 1
+clients: [{ methods: [none] }]
+rules:
+  - { name: sundays, action: permit, when: { days: sun, zone: Pacific/Kiritimati } }
+tests:
+";
+    for (at, expect) in [("16T12:00:00Z", "permit: sundays"), ("17T12:00:00Z", "deny: no-match")] {
+        let given = format!("source: 10.0.0.1, destination: '192.0.2.1:80', at: '2027-01-{at}'");
+        let test = format!("  - {{ name: t, given: {{ {given} }}, expect: {{ {expect} }} }}\n");
+        let results = ruleset(&format!("{policy}{test}")).run_tests();
+        assert!(results[0].passed(), "{}", results[0]);
+    }
+}
+
+#[test]
 fn a_test_can_have_groups_that_could_not_be_learned() {
     let policy = "\
 version: 1

@@ -46,10 +46,11 @@ sets:
   groups: { many: [build, S-1-5-21-1-512] }
   identities: { staff: ['*@R', 'password:bob', 'group:build'], crews: ['group:many', 'eve@S'] }
   ports: { some: [22, 443, 8000-8999] }
+  times: { nights: { hours: '18:00-08:00' } }
 clients: [{ methods: [gssapi, password, none] }]
 ";
 
-const KEYS: [(&str, &[&str]); 8] = [
+const KEYS: [(&str, &[&str]); 9] = [
     ("source", &["10.0.0.0/8", "10.1.0.0/16", "10.1.2.3", "'::/0'", "office", "0.0.0.0/0"]),
     ("listener", &["a", "b"]),
     (
@@ -90,6 +91,11 @@ const KEYS: [(&str, &[&str]); 8] = [
         ],
     ),
     ("port", &["22", "80-90", "1024-65535", "some", "0-65535"]),
+    // The questions are asked on a Friday at 08:00 UTC.
+    (
+        "when",
+        &["{ days: fri }", "{ hours: '09:00-10:00', zone: Europe/Berlin }", "nights", "{ days: [sat-thu] }"],
+    ),
 ];
 
 /// The keys of one rule, the name left out.

@@ -28,6 +28,8 @@ fn a_rule_that_an_earlier_one_covers_is_warned_of() {
         ("action: permit, special-use: permit", "action: deny", true),
         ("action: permit", "action: permit, special-use: permit", false),
         ("action: permit, expires: 2099-01-01", "action: permit", false),
+        ("action: deny, when: { days: mon-sun }", "action: deny", false),
+        ("action: deny", "action: deny, when: { days: mon }", true),
         ("action: deny, source: 10.0.0.0/8", "action: permit, source: [10.1.0.0/16, 10.2.0.1]", true),
         ("action: deny, source: 10.0.0.0/8", "action: permit, source: [10.1.0.0/16, 11.2.0.1]", false),
         ("action: deny, source: 10.1.0.0/16", "action: permit, source: 10.0.0.0/8", false),
