@@ -20,6 +20,18 @@ pub enum Decision {
     Needs(Fact),
 }
 
+impl Decision {
+    /// The rules of `action: log-only` that matched before the one that decides, the first 16 of them; none as long
+    /// as a fact is missing.
+    pub fn logged_by(&self) -> &[Arc<str>] {
+        match self {
+            Self::Permit(permit) => &permit.noted.0,
+            Self::Deny(denial) => &denial.noted.0,
+            Self::Needs(_) => &[],
+        }
+    }
+}
+
 /// The proof that a rule permits an operation; only [`Ruleset::decide`](crate::Ruleset::decide) makes one.
 ///
 /// Whoever dials, binds or associates takes a permit and no other address.
@@ -30,6 +42,7 @@ pub struct Permit {
     pub(crate) kind: OperationKind,
     pub(crate) address: Option<SocketAddr>,
     pub(crate) generation: u64,
+    pub(crate) noted: Noted,
 }
 
 impl Permit {
@@ -65,6 +78,22 @@ impl Permit {
     }
 }
 
+/// The names of rules that matched and only log. None of them costs no memory.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Noted(Vec<Arc<str>>);
+
+impl Noted {
+    /// How many are noted; those behind them are left out.
+    pub(crate) const MAX: usize = 16;
+
+    /// Notes one more.
+    pub(crate) fn add(&mut self, rule: &Arc<str>) {
+        if self.0.len() < Self::MAX {
+            self.0.push(Arc::clone(rule));
+        }
+    }
+}
+
 /// A permit rule's name and terms, shared by all its permits.
 #[derive(Debug)]
 pub(crate) struct Grant {
@@ -79,11 +108,12 @@ pub struct Denial {
     pub rule: Option<Arc<str>>,
     /// Why.
     pub reason: DenyReason,
+    pub(crate) noted: Noted,
 }
 
 impl Denial {
     pub(crate) fn without_rule(reason: DenyReason) -> Self {
-        Self { rule: None, reason }
+        Self { rule: None, reason, noted: Noted::default() }
     }
 }
 

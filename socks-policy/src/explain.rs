@@ -24,10 +24,13 @@ pub struct Explanation {
     /// permits a group does not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub groups_missing: Option<String>,
-    /// Every rule in order, up to the first that matches for certain.
+    /// Every rule in order, up to the first that matches for certain and does not only log.
     pub rules: Vec<Considered>,
     /// How many rules stand behind that one.
     pub not_reached: usize,
+    /// The rules of `action: log-only` that the decision notes.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub logged_by: Vec<String>,
     /// What `clients` and the rules say: where `clients` does not admit the identity, a denial for the reason
     /// `not-admitted`, whatever the rules would say.
     pub verdict: Verdict,
@@ -141,21 +144,23 @@ impl Ruleset {
         if !query.identity.is_some_and(|identity| identity.has_expired(query.now)) {
             for rule in &self.rules {
                 let considered = Considered::new(rule, &view);
-                let is_certain = considered.outcome == Outcome::Matches;
+                let is_last = considered.outcome == Outcome::Matches && rule.decides();
                 rules.push(considered);
-                if is_certain {
+                if is_last {
                     break;
                 }
             }
         }
         let missing = query.identity.and_then(|identity| identity.groups_missing.as_deref());
-        let admitted = self.admits(query);
+        let (admitted, decision) = (self.admits(query), self.decide(query));
         let verdict = match admitted {
             Some(false) => Verdict::not_admitted(missing.filter(|_| self.is_unsure(query))),
-            _ => Verdict::of(&self.decide(query), missing),
+            _ => Verdict::of(&decision, missing),
         };
+        let logged_by = decision.logged_by().iter().map(ToString::to_string).collect();
         let not_reached = self.rules.len() - rules.len();
-        Explanation { admitted, groups_missing: missing.map(str::to_owned), rules, not_reached, verdict }
+        let groups_missing = missing.map(str::to_owned);
+        Explanation { admitted, groups_missing, rules, not_reached, logged_by, verdict }
     }
 
     /// Tells whether `clients` lets the identity in as it is.

@@ -24,6 +24,8 @@ pub enum Action {
     Permit,
     /// Denies.
     Deny,
+    /// Notes that it matches, and leaves the decision to the rules behind it.
+    LogOnly,
 }
 
 impl fmt::Display for Action {
@@ -31,6 +33,7 @@ impl fmt::Display for Action {
         f.write_str(match self {
             Self::Permit => "permit",
             Self::Deny => "deny",
+            Self::LogOnly => "log-only",
         })
     }
 }
@@ -88,6 +91,12 @@ impl Rule {
         self.action == Action::Permit
     }
 
+    /// Tells whether the search ends with the rule when it matches. One that does not is compared as a deny rule is:
+    /// it counts when it matches for certain, and what cannot be told of an identity counts as a match.
+    pub(crate) fn decides(&self) -> bool {
+        self.action != Action::LogOnly
+    }
+
     /// Tells whether the rule has ended at `now`.
     pub(crate) fn has_expired(&self, now: Timestamp) -> bool {
         self.expires.is_some_and(|end| end <= now)
@@ -98,9 +107,9 @@ impl Rule {
         !self.has_expired(now) && self.when.as_ref().is_none_or(|when| when.is_open(now))
     }
 
-    /// Tells whether the rule can match at any time.
+    /// Tells whether the rule leaves nothing of what it matches to later ones, at any time.
     pub(crate) fn is_lasting(&self) -> bool {
-        self.expires.is_none() && self.when.is_none()
+        self.decides() && self.expires.is_none() && self.when.is_none()
     }
 
     /// The next instant after `now` at which the rule begins or ceases to be in force.
@@ -267,9 +276,7 @@ impl Rule {
 
     /// The operation has nothing yet that `key` speaks of: what comes later is judged when it comes.
     fn without_subject(&self, key: &str) -> Check {
-        Check::when(self.permits(), || {
-            format!("it denies by {key}, which is judged later for this operation")
-        })
+        Check::when(self.permits(), || format!("it goes by {key}, which is judged later for this operation"))
     }
 
     fn check_special_use(&self, view: &View<'_>) -> Check {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use crate::clients::Row;
-use crate::decision::{Denial, DenyReason, Permit};
+use crate::decision::{Denial, DenyReason, Noted, Permit};
 use crate::index::Index;
 
 use crate::rule::Rule;
@@ -73,18 +73,24 @@ impl Ruleset {
     /// still match denies. [`Decision::Permit`] comes only when identity, operation and address are known and
     /// the first rule that matches permits. Everything else needs a further fact.
     ///
+    /// A rule that only logs never decides: what it matches is noted ([`Decision::logged_by`]), as far as it stands
+    /// before the rule that decides.
+    ///
     /// Where the identity's groups [could not be learned](socks_core::Identity::groups_missing), a group that a
-    /// deny rule names is taken as one of them, and a group that a permit rule names is not.
+    /// deny rule or one that only logs names is taken as one of them, and a group that a permit rule names is not.
     pub fn decide(&self, query: &Query<'_>) -> Decision {
         if query.identity.is_some_and(|identity| identity.has_expired(query.now)) {
             return Decision::Deny(Denial::without_rule(DenyReason::IdentityExpired));
         }
         let view = self.view(query);
-        let Some(rule) = self.first(&view) else { return Decision::Deny(self.no_match(&view)) };
+        let mut noted = Noted::default();
+        let Some(rule) = self.first(&view, |rule| noted.add(rule.name())) else {
+            return Decision::Deny(Denial { noted, ..self.no_match(&view) });
+        };
         if !rule.permits() {
             let is_unknown = rule.unknown_groups(&view).is_some();
             let reason = if is_unknown { DenyReason::GroupsMissing } else { DenyReason::Rule };
-            return Decision::Deny(Denial { rule: Some(Arc::clone(rule.name())), reason });
+            return Decision::Deny(Denial { rule: Some(Arc::clone(rule.name())), reason, noted });
         }
         match (view.missing(), view.kind) {
             (None, Some(kind)) => Decision::Permit(Permit {
@@ -92,6 +98,7 @@ impl Ruleset {
                 kind,
                 address: view.address,
                 generation: self.generation,
+                noted,
             }),
             (missing, _) => Decision::Needs(missing.unwrap_or(crate::Fact::Operation)),
         }
@@ -103,7 +110,7 @@ impl Ruleset {
     /// What was decided at `now` is decided alike until then, as far as the rules go; proofs of identity have ends of
     /// their own.
     pub fn next_change(&self, now: Timestamp) -> Option<Timestamp> {
-        self.rules.iter().filter_map(|rule| rule.next_change(now)).min()
+        self.rules.iter().filter(|rule| rule.decides()).filter_map(|rule| rule.next_change(now)).min()
     }
 
     /// What the rules see of a query.
@@ -111,11 +118,15 @@ impl Ruleset {
         View::new(query, self.nat64.as_ref())
     }
 
-    /// The first rule that denies for certain or that may permit.
-    fn first(&self, view: &View<'_>) -> Option<&Rule> {
+    /// The first rule that denies for certain or that may permit; `pass` gets those before it that match for
+    /// certain and do not decide.
+    fn first(&self, view: &View<'_>, mut pass: impl FnMut(&Rule)) -> Option<&Rule> {
         let mut found = None;
         self.index.first(view, |number| {
             found = self.rule(number).filter(|rule| rule.is_in_force(view.now));
+            if let Some(rule) = found.take_if(|rule| !rule.decides()) {
+                pass(rule);
+            }
             found.is_some()
         });
         found
@@ -125,9 +136,10 @@ impl Ruleset {
     fn no_match(&self, view: &View<'_>) -> Denial {
         let Some(class) = view.special else { return Denial::without_rule(DenyReason::NoMatch) };
         let ordinary = View { special: None, ..*view };
-        match self.first(&ordinary).filter(|_| view.missing().is_none()) {
+        match self.first(&ordinary, |_| {}).filter(|_| view.missing().is_none()) {
             Some(rule) if rule.permits() => {
-                Denial { rule: Some(Arc::clone(rule.name())), reason: DenyReason::SpecialUse(class) }
+                let rule = Some(Arc::clone(rule.name()));
+                Denial { rule, ..Denial::without_rule(DenyReason::SpecialUse(class)) }
             }
             _ => Denial::without_rule(DenyReason::NoMatch),
         }

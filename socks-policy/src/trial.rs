@@ -8,8 +8,12 @@ use socks_config::{Finding, Place};
 use socks_core::Identity;
 use socks_core::wire::{DomainName, Host, Target};
 
+use self::answer::OTHER_PEER;
+pub(crate) use self::answer::{Answer, REASONS, Reply};
 use crate::explain::{Considered, Explanation, NOT_ADMITTED, Outcome};
-use crate::{BindPeerRule, Decision, DenyReason, ExpectedPeer, Fact, Operation, Permit, Query, Ruleset};
+use crate::{BindPeerRule, Decision, ExpectedPeer, Fact, Operation, Permit, Query, Ruleset};
+
+mod answer;
 
 /// Stands for the address of a name when a test gives none: an ordinary address of RFC 5737.
 pub(crate) const STAND_IN: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
@@ -30,7 +34,7 @@ pub(crate) struct Trial {
     pub(crate) peer: Option<SocketAddr>,
     pub(crate) resolves: Vec<IpAddr>,
     pub(crate) at: Option<Timestamp>,
-    pub(crate) expected: Answer,
+    pub(crate) expected: Reply,
 }
 
 /// What the client of a test wants.
@@ -64,57 +68,6 @@ impl Wish {
     }
 }
 
-/// An answer, as a test expects it and as it comes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Answer {
-    /// Permitted by that rule.
-    Permit(Box<str>),
-    /// Denied by that rule.
-    Deny(Box<str>),
-    /// Denied without a rule, for that reason: one of [`REASONS`].
-    Refuse(&'static str),
-}
-
-/// The reasons for which something is denied without a rule that says so.
-pub(crate) const REASONS: [&str; 5] =
-    ["no-match", "special-use", "identity-expired", NOT_ADMITTED, OTHER_PEER];
-
-/// The reason of a rule with `bind: { peer: named }` against a peer that the client has not named.
-const OTHER_PEER: &str = "other-peer";
-
-impl Answer {
-    /// The rule that answers.
-    fn rule(&self) -> Option<&str> {
-        match self {
-            Self::Permit(rule) | Self::Deny(rule) => Some(rule),
-            Self::Refuse(_) => None,
-        }
-    }
-}
-
-impl From<&Decision> for Answer {
-    fn from(decision: &Decision) -> Self {
-        match decision {
-            Decision::Permit(permit) => Self::Permit((**permit.rule()).into()),
-            Decision::Deny(denial) => match (&denial.rule, denial.reason) {
-                (Some(rule), DenyReason::Rule | DenyReason::GroupsMissing) => Self::Deny((**rule).into()),
-                (_, reason) => Self::Refuse(reason.as_str()),
-            },
-            Decision::Needs(_) => Self::Refuse("undecided"),
-        }
-    }
-}
-
-impl fmt::Display for Answer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Permit(rule) => write!(f, "permit: {rule}"),
-            Self::Deny(rule) => write!(f, "deny: {rule}"),
-            Self::Refuse(reason) => write!(f, "deny: {reason}"),
-        }
-    }
-}
-
 /// How a test of the policy has ended.
 #[derive(Debug, Clone)]
 pub struct TestResult {
@@ -125,8 +78,8 @@ pub struct TestResult {
 
 #[derive(Debug, Clone)]
 struct Failure {
-    expected: Answer,
-    came: Answer,
+    expected: Reply,
+    came: Reply,
     address: Option<IpAddr>,
     is_stand_in: bool,
     explanation: Explanation,
@@ -181,7 +134,7 @@ impl fmt::Display for Failure {
         // A policy may have many rules: those that could not matter are left out then.
         let is_long = self.explanation.rules.len() > SHOWN_RULES;
         let matters = |rule: &Considered| {
-            rule.outcome != Outcome::DoesNotMatch || self.expected.rule() == Some(rule.rule.as_str())
+            rule.outcome != Outcome::DoesNotMatch || self.expected.answer.rule() == Some(rule.rule.as_str())
         };
         if is_long {
             let (shown, left_out): (Vec<_>, Vec<_>) =
@@ -228,7 +181,7 @@ impl Ruleset {
         let listen = trial.query(self, Some(if is_expected { peer.ip() } else { other }));
         let (came, query) = match self.decide(&listen) {
             Decision::Permit(permit) if !is_expected && wants_named(&permit) => {
-                (self.answer(&listen, Some(Answer::Refuse(OTHER_PEER))), listen)
+                (self.reply(&listen, Some(Answer::Refuse(OTHER_PEER))), listen)
             }
             Decision::Permit(_) => {
                 let name = trial.wish.name().filter(|_| is_expected);
@@ -239,36 +192,42 @@ impl Ruleset {
                     }
                     _ => None,
                 };
-                (self.answer(&arrival, refused), arrival)
+                (self.reply(&arrival, refused), arrival)
             }
-            Decision::Deny(_) | Decision::Needs(_) => (self.answer(&listen, None), listen),
+            Decision::Deny(_) | Decision::Needs(_) => (self.reply(&listen, None), listen),
         };
         let explain = || Failure {
             expected: trial.expected.clone(),
-            came: came.clone(),
+            came: came.clone().only_asked_by(&trial.expected),
             address: None,
             is_stand_in: false,
             explanation: self.explain(&query),
         };
-        (came != trial.expected).then(explain)
+        (!came.is(&trial.expected)).then(explain)
     }
 
     fn compare(&self, trial: &Trial, address: Option<IpAddr>, is_stand_in: bool) -> Option<Failure> {
         let query = trial.query(self, address);
-        let came = self.answer(&query, None);
-        if came == trial.expected {
+        let came = self.reply(&query, None);
+        if came.is(&trial.expected) {
             return None;
         }
+        let came = came.only_asked_by(&trial.expected);
         let explanation = self.explain(&query);
         Some(Failure { expected: trial.expected.clone(), came, address, is_stand_in, explanation })
     }
 
     /// The answer of `clients`, or else of `known`, or else of the rules.
-    fn answer(&self, query: &Query<'_>, known: Option<Answer>) -> Answer {
+    fn reply(&self, query: &Query<'_>, known: Option<Answer>) -> Reply {
+        let silent = |answer| Reply { answer, logged_by: Some(Vec::new()) };
         match (self.admits(query), known) {
-            (Some(false), _) => Answer::Refuse(NOT_ADMITTED),
-            (_, Some(known)) => known,
-            (_, None) => Answer::from(&self.decide(query)),
+            (Some(false), _) => silent(Answer::Refuse(NOT_ADMITTED)),
+            (_, Some(known)) => silent(known),
+            (_, None) => {
+                let decision = self.decide(query);
+                let logged_by = decision.logged_by().iter().map(|name| Box::from(&**name)).collect();
+                Reply { answer: Answer::from(&decision), logged_by: Some(logged_by) }
+            }
         }
     }
 }

@@ -151,6 +151,7 @@ impl Record {
             peer: facts.peer,
             refused_peers: facts.refused_peers,
             rule: facts.rule.as_deref(),
+            logged_by: facts.logged_by.iter().map(|rule| &**rule).collect(),
             policy: (facts.generation > 0).then_some(facts.generation),
             verdict: verdict(facts, end).as_str(),
             cause: end.cause(),
@@ -258,6 +259,8 @@ struct Line<'a> {
     refused_peers: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     rule: Option<&'a str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    logged_by: Vec<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     policy: Option<u64>,
     verdict: &'static str,

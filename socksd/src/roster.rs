@@ -53,6 +53,8 @@ pub(crate) struct Facts {
     pub(crate) asked: Option<Asked>,
     /// The rule that permitted or denied.
     pub(crate) rule: Option<Arc<str>>,
+    /// The rules that only log and that matched.
+    pub(crate) logged_by: Vec<Arc<str>>,
     /// The generation of the policy that decided.
     pub(crate) generation: u64,
     /// The address that was dialled.
@@ -191,6 +193,9 @@ impl Live {
     }
 }
 
+/// How many rules that only log are noted of one session, whose datagrams may each meet others.
+const MAX_LOGGED_BY: usize = 16;
+
 impl Facts {
     pub(crate) fn stage(&self) -> Stage {
         match (&self.identity, self.command) {
@@ -198,6 +203,15 @@ impl Facts {
             (_, Some(_)) => Stage::Opening,
             (Some(_), None) => Stage::Authenticated,
             (None, None) => Stage::Greeting,
+        }
+    }
+
+    /// Notes rules that only log, each once.
+    pub(crate) fn note_logged_by(&mut self, rules: &[Arc<str>]) {
+        for rule in rules {
+            if self.logged_by.len() < MAX_LOGGED_BY && !self.logged_by.contains(rule) {
+                self.logged_by.push(Arc::clone(rule));
+            }
         }
     }
 

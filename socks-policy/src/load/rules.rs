@@ -78,5 +78,8 @@ fn rule_name<'a>(node: &'a Node, names: &mut HashMap<&'a str, &'a Node>) -> Resu
 }
 
 fn action(node: &Node) -> Result<Action, Finding> {
-    element::one_of(node, &[("permit", Action::Permit), ("deny", Action::Deny)])
+    element::one_of(
+        node,
+        &[("permit", Action::Permit), ("deny", Action::Deny), ("log-only", Action::LogOnly)],
+    )
 }

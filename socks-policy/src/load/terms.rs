@@ -31,7 +31,8 @@ impl<'a> Reader<'a> {
         if !rule.permits() {
             for key in PERMIT_KEYS {
                 if let (Some(_), Some(node)) = (fields.take(key), fields.key(key)) {
-                    let message = format!("key `{key}` is for permit rules: a deny rule always denies");
+                    let why = if rule.decides() { "a deny rule always denies" } else { "this one only logs" };
+                    let message = format!("key `{key}` is for permit rules: {why}");
                     self.findings.mistake(&node.place, message);
                 }
             }

@@ -42,7 +42,7 @@ rules:
         "3:38 `10.300.0.0/16` is no address and no network such as `10.0.0.0/8`",
         "4:28 duplicate key `web`, first in line 4 column 12",
         "6:23 method `gssapi` stands twice",
-        "8:26 expected `permit`, `deny`, found `allow`",
+        "8:26 expected `permit`, `deny`, `log-only`, found `allow`",
         "8:41 set `offices` is missing in `sets.networks` | did you mean `office`?",
         "9:34 unknown key `sorce` | did you mean `source`?",
         "9:55 set `wbe` is missing in `sets.ports` | did you mean `web`?",
@@ -157,6 +157,7 @@ const MISTAKES: &[(&str, &str)] = &[
     ("action: permit, egress: eth0", "`eth0` is no address"),
     ("action: permit, port: 1, port: 2", "duplicate key `port`, first in line 4 column 32"),
     ("destination: 10.0.0.0/8", "missing key `action`"),
+    ("action: log-only, egress: 192.0.2.1", "key `egress` is for permit rules: this one only logs"),
     ("action: deny, when: nights", "set `nights` is missing in `sets.times`"),
     ("action: deny, when: []", "an empty list matches nothing"),
     (

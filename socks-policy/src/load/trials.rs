@@ -13,7 +13,7 @@ use super::element;
 use super::read::Reader;
 use crate::pattern::is_word;
 use crate::rule::{Action, Rule};
-use crate::trial::{Answer, REASONS, Trial, Wish};
+use crate::trial::{Answer, REASONS, Reply, Trial, Wish};
 
 /// The facts of a test that make its identity.
 struct Who<'a> {
@@ -89,7 +89,7 @@ impl<'a> Reader<'a> {
             peer,
             resolves,
             at,
-            expected: Answer::Refuse("undecided"),
+            expected: Reply { answer: Answer::Refuse("undecided"), logged_by: None },
         })
     }
 
@@ -160,10 +160,11 @@ impl<'a> Reader<'a> {
         self.findings.note(peer)
     }
 
-    fn expected(&mut self, node: &'a Node, rules: &HashMap<&str, Action>) -> Option<Answer> {
+    fn expected(&mut self, node: &'a Node, rules: &HashMap<&str, Action>) -> Option<Reply> {
         let mut fields = node.fields(&mut self.findings)?;
         let permit = self.take(&mut fields, "permit");
         let deny = self.take(&mut fields, "deny");
+        let logged_by = fields.take("logged-by");
         fields.finish(&mut self.findings);
         let answer = match (permit, deny) {
             (Some(permit), None) => {
@@ -172,7 +173,13 @@ impl<'a> Reader<'a> {
             (None, Some(deny)) => expected_denial(deny, rules),
             _ => Err(node.expected("`permit: RULE`, `deny: RULE` or `deny: REASON`")),
         };
-        self.findings.note(answer)
+        // An empty list says that no rule logs it.
+        let names = logged_by.map(Node::items).unwrap_or_default().iter();
+        let names: Vec<_> =
+            names.map(|name| expected_rule(name, Action::LogOnly, rules).map(Box::from)).collect();
+        let names = names.into_iter().filter_map(|name| self.findings.note(name)).collect();
+        let answer = self.findings.note(answer)?;
+        Some(Reply { answer, logged_by: logged_by.map(|_| names) })
     }
 }
 

@@ -75,6 +75,45 @@ tests:
 }
 
 #[test]
+fn a_test_can_say_which_rules_log() {
+    let policy = "\
+version: 1
+clients: [{ source: 10.0.0.0/8, methods: [none] }]
+rules:
+  - { name: seen, action: log-only, port: 80 }
+  - { name: all, action: permit }
+tests:
+";
+    let run = |given: &str, expect: &str| {
+        let test = format!("  - {{ name: t, given: {{ {given} }}, expect: {{ {expect} }} }}\n");
+        let results = ruleset(&format!("{policy}{test}")).run_tests();
+        results[0].finding().map(|finding| finding.message)
+    };
+    let (web, other) =
+        ("source: 10.0.0.1, destination: '192.0.2.1:80'", "source: 10.0.0.1, destination: '192.0.2.1:81'");
+    assert_eq!(run(web, "permit: all"), None);
+    assert_eq!(run(web, "permit: all, logged-by: seen"), None);
+    assert_eq!(run(other, "permit: all, logged-by: []"), None);
+    assert_eq!(
+        run("source: 11.0.0.1, destination: '192.0.2.1:80'", "deny: not-admitted, logged-by: []"),
+        None
+    );
+    let failed = run(web, "permit: all, logged-by: []").unwrap();
+    assert_eq!(
+        failed,
+        "test `t` expects `permit: all, logged-by: []`, but the answer is `permit: all, logged-by: [seen]`"
+    );
+    let text = format!(
+        "{policy}  - {{ name: t, given: {{ {web} }}, expect: {{ permit: seen, logged-by: all }} }}\n"
+    );
+    let mistakes = load(&text).unwrap_err().to_string();
+    assert!(
+        mistakes.contains("rule `seen` is a log-only rule")
+            && mistakes.contains("rule `all` is a permit rule")
+    );
+}
+
+#[test]
 fn a_test_can_have_groups_that_could_not_be_learned() {
     let policy = "\
 version: 1

@@ -37,6 +37,7 @@ fn keys_of_a_full_line() -> BTreeSet<String> {
         peer: Some(address),
         refused_peers: 1,
         rule: Some("web"),
+        logged_by: vec!["watched"],
         policy: Some(1),
         verdict: "permit",
         cause: "closed",

@@ -139,7 +139,7 @@ impl Session {
     /// What the policy says to an operation with what is known of it; `None` for one that is not yet known.
     fn decide(&self, operation: Option<Operation<'_>>, address: Option<IpAddr>) -> Decision {
         let identity = self.record.identity();
-        self.snapshot.ruleset.decide(&Query {
+        let decision = self.snapshot.ruleset.decide(&Query {
             listener: self.record.listener(),
             client: self.record.client(),
             identity: identity.as_deref(),
@@ -147,7 +147,11 @@ impl Session {
             address,
             gateway: &self.gateway.own_for(operation),
             now: Timestamp::now(),
-        })
+        });
+        if !decision.logged_by().is_empty() {
+            self.record.learn(|facts| facts.note_logged_by(decision.logged_by()));
+        }
+        decision
     }
 }
 

@@ -290,6 +290,55 @@ fn an_expired_rule_permits_nothing() {
 }
 
 #[test]
+fn a_rule_that_only_logs_leaves_the_decision_to_those_behind_it() {
+    let ruleset = rules(
+        "
+  - { name: seen, action: log-only }
+  - { name: web-seen, action: log-only, port: 80, identity: ['group:staff', 'password:bob'] }
+  - { name: lab-seen, action: log-only, destination: 10.66.0.0/16 }
+  - { name: no-80, action: deny, port: 80 }
+  - { name: all, action: permit }
+  - { name: too-late, action: log-only }
+",
+    );
+    let unknown = user("eve").without_groups("no answer");
+    let table = [
+        (Question::connect("192.0.2.1:443"), "permit all", "seen"),
+        (Question::connect("192.0.2.1:80"), "deny no-80", "seen"),
+        (Question::connect("192.0.2.1:80").by(user("bob")), "deny no-80", "seen web-seen"),
+        (Question::connect("192.0.2.1:80").by(user("eve")), "deny no-80", "seen"),
+        (Question::connect("192.0.2.1:80").by(unknown), "deny no-80", "seen web-seen"),
+        (Question::connect("x.example:443"), "needs address", ""),
+        (Question::connect("x.example:443").at("10.66.1.1"), "permit all", "seen lab-seen"),
+        (Question::connect("[64:ff9b::10.66.1.1]:443"), "permit all", "seen lab-seen"),
+        (Question::connect("127.0.0.1:443"), "special-use all", "seen too-late"),
+        (Question::connect("10.66.0.1:1").doing(OperationKind::Associate), "permit all", "seen"),
+    ];
+    for (question, expected, logged_by) in table {
+        assert_eq!(question.ask(&ruleset), expected, "{question:?}");
+        let decision = ruleset.decide(&question.query());
+        assert_eq!(decision.logged_by().join(" "), logged_by, "{question:?}");
+        let explained = ruleset.explain(&question.query());
+        assert_eq!(explained.logged_by.join(" "), logged_by, "{question:?}");
+    }
+    let question = Question::connect("192.0.2.1:443");
+    let shown = ruleset.explain(&question.query()).to_string();
+    assert!(shown.starts_with("rule `seen` (line 5, log-only) matches\nrule `web-seen`"), "{shown}");
+    assert!(shown.ends_with("not reached: 1\nverdict: permitted by rule `all` to 192.0.2.1:443"), "{shown}");
+}
+
+#[test]
+fn the_names_of_rules_that_only_log_are_bounded() {
+    let mut text: String = (0..40).map(|at| format!("  - {{ name: r{at}, action: log-only }}\n")).collect();
+    text.push_str("  - { name: all, action: permit }\n");
+    let ruleset = rules(&text);
+    let question = Question::connect("192.0.2.1:443");
+    let decision = ruleset.decide(&question.query());
+    assert_eq!(decision.logged_by().len(), 16);
+    assert_eq!(question.ask(&ruleset), "permit all");
+}
+
+#[test]
 fn a_permit_carries_what_was_judged_and_granted() {
     let ruleset = rules(
         "

@@ -9,6 +9,17 @@ use crate::testing::{NOW, Question, principal, rules, shown, user};
 use crate::view::View;
 use crate::{Decision, Fact, OperationKind, Query, Ruleset};
 
+/// The rules that only log and match, before the one that decides; nothing as long as a fact is missing.
+fn log_slowly(ruleset: &Ruleset, query: &Query<'_>) -> Vec<String> {
+    let view = View::new(query, None);
+    let is_expired = query.identity.is_some_and(|identity| identity.has_expired(query.now));
+    if is_expired || matches!(ruleset.decide(query), Decision::Needs(_)) {
+        return Vec::new();
+    }
+    let matching = ruleset.rules.iter().filter(|rule| rule.check(&view) == Check::Matches);
+    matching.take_while(|rule| !rule.decides()).map(|rule| rule.name().to_string()).take(16).collect()
+}
+
 /// Decides by looking at each rule in turn: what the index must agree with.
 fn decide_slowly(ruleset: &Ruleset, query: &Query<'_>) -> String {
     if query.identity.is_some_and(|identity| identity.has_expired(query.now)) {
@@ -19,6 +30,7 @@ fn decide_slowly(ruleset: &Ruleset, query: &Query<'_>) -> String {
     for rule in &ruleset.rules {
         match rule.check(&view) {
             Check::No(_) => {}
+            Check::Matches if !rule.decides() => {}
             Check::Needs(_) if rule.permits() => {
                 return missing.expect("a rule needs a fact that is missing");
             }
@@ -31,7 +43,8 @@ fn decide_slowly(ruleset: &Ruleset, query: &Query<'_>) -> String {
     }
     if view.special.is_some() && missing.is_none() {
         let ordinary = View { special: None, ..view };
-        let first = ruleset.rules.iter().find(|rule| rule.check(&ordinary) == Check::Matches);
+        let matches = |rule: &&crate::rule::Rule| rule.decides() && rule.check(&ordinary) == Check::Matches;
+        let first = ruleset.rules.iter().find(matches);
         if let Some(rule) = first.filter(|rule| rule.permits()) {
             return format!("special-use {}", rule.name());
         }
@@ -112,7 +125,8 @@ fn rule() -> impl Strategy<Value = String> {
     let keys: Vec<_> = KEYS.into_iter().map(key).collect();
     let permit_keys =
         select(&["", "", ", special-use: permit", ", expires: 2020-01-01", ", expires: 2040-01-01"][..]);
-    (any::<bool>(), keys, permit_keys).prop_map(|(permits, keys, permit_keys)| {
+    let action = select(&["permit", "permit", "deny", "deny", "log-only"][..]);
+    (action, keys, permit_keys).prop_map(|(action, keys, permit_keys)| {
         let keys = keys.concat();
         // The minimum of protection is one level, not a list.
         let keys = match keys.split_once(", protection: [") {
@@ -122,10 +136,8 @@ fn rule() -> impl Strategy<Value = String> {
                 format!("{before}, protection: {}{after}", levels.split(',').next().unwrap())
             }
         };
-        match permits {
-            true => format!("action: permit{keys}{permit_keys}"),
-            false => format!("action: deny{keys}"),
-        }
+        let permit_keys = if action == "permit" { permit_keys } else { "" };
+        format!("action: {action}{keys}{permit_keys}")
     })
 }
 
@@ -285,6 +297,9 @@ proptest! {
         let ruleset = crate::testing::ruleset(&policy);
         for question in questions.iter().flat_map(with_less) {
             prop_assert_eq!(question.ask(&ruleset), decide_slowly(&ruleset, &question.query()), "{:?}", question);
+            let decision = ruleset.decide(&question.query());
+            let logged_by: Vec<String> = decision.logged_by().iter().map(ToString::to_string).collect();
+            prop_assert_eq!(logged_by, log_slowly(&ruleset, &question.query()), "{:?}", question);
         }
     }
 

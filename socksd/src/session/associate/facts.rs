@@ -1,6 +1,6 @@
 //! What the policy says to an association's client, by all that is known of it.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -9,13 +9,13 @@ use socks_core::wire::Target;
 use socks_policy::{Decision, Operation, Permit, Query, TicketEnd, UdpReplies};
 
 use crate::gateway::Gateway;
+use crate::roster::Live;
 use crate::snapshot::Snapshot;
 
 /// Who the client is, as the ruleset wants to know it.
 pub(super) struct Facts {
     pub(super) gateway: Arc<Gateway>,
-    pub(super) listener: Arc<str>,
-    pub(super) client: SocketAddr,
+    live: Arc<Live>,
     /// Its proof counts as good here: what becomes of the association when it ends is the rule's `ticket-end`.
     identity: Option<Identity>,
     /// When the proof ends.
@@ -31,25 +31,20 @@ pub(super) enum Refusal {
 }
 
 impl Facts {
-    pub(super) fn new(
-        gateway: Arc<Gateway>,
-        listener: Arc<str>,
-        client: SocketAddr,
-        identity: Option<&Identity>,
-    ) -> Self {
+    pub(super) fn new(gateway: Arc<Gateway>, live: Arc<Live>, identity: Option<&Identity>) -> Self {
         let valid_until = identity.and_then(|identity| identity.valid_until);
         let mut identity = identity.cloned();
         if let Some(identity) = &mut identity {
             identity.valid_until = None;
         }
-        Self { gateway, listener, client, identity, valid_until }
+        Self { gateway, live, identity, valid_until }
     }
 
     /// From whom a policy that has come since then lets datagrams in.
     pub(super) fn replies(&self, snapshot: &Snapshot) -> UdpReplies {
         let decision = snapshot.ruleset.decide(&Query {
-            listener: &self.listener,
-            client: self.client,
+            listener: &self.live.listener,
+            client: self.live.client,
             identity: self.identity.as_ref(),
             operation: Some(Operation::Associate),
             address: None,
@@ -71,14 +66,17 @@ impl Facts {
     ) -> Result<Permit, Refusal> {
         let (now, operation) = (Timestamp::now(), Some(Operation::Datagram(target)));
         let decision = snapshot.ruleset.decide(&Query {
-            listener: &self.listener,
-            client: self.client,
+            listener: &self.live.listener,
+            client: self.live.client,
             identity: self.identity.as_ref(),
             operation,
             address,
             gateway: &self.gateway.own_for(operation),
             now,
         });
+        if !decision.logged_by().is_empty() {
+            self.live.facts().note_logged_by(decision.logged_by());
+        }
         match decision {
             Decision::Permit(permit) if self.is_over(&permit, now) => Err(Refusal::Denied),
             Decision::Permit(permit) => Ok(permit),

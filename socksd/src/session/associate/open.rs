@@ -146,10 +146,10 @@ fn place(permit: &Permit, session: &Session) -> Result<Option<RuleTicket>, End> 
 
 fn judge(permit: &Permit, routes: super::route::Routes, tally: Arc<Tally>, session: &Session) -> Judge {
     let record = &session.record;
-    let (gateway, identity) = (session.gateway.clone(), record.identity());
+    let identity = record.identity();
     let udp = permit.terms().udp;
     let bucket = udp.datagrams.map(|rate| Bucket::new(rate, Instant::now()));
-    let facts = Facts::new(gateway, record.listener().clone(), record.client(), identity.as_deref());
+    let facts = Facts::new(session.gateway.clone(), record.live().clone(), identity.as_deref());
     Judge::new(facts, Terms { routes, replies: udp.replies, bucket, tally })
 }
 
