@@ -68,7 +68,7 @@ impl Document {
 }
 
 /// A file's text, if it is one and not too large.
-fn text_of(path: &Path) -> Result<String, Finding> {
+pub(crate) fn text_of(path: &Path) -> Result<String, Finding> {
     let name = path.display();
     let cannot = |error| Finding::unplaced(format!("cannot read `{name}`: {error}"));
     let mut octets = Vec::new();

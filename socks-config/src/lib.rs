@@ -30,6 +30,7 @@
 mod document;
 mod fields;
 mod finding;
+mod lines;
 mod nearest;
 mod node;
 mod parse;
@@ -40,6 +41,7 @@ pub mod value;
 pub use document::{Document, MAX_DEPTH, MAX_LEN, MAX_NODES};
 pub use fields::Fields;
 pub use finding::{Finding, Findings, Severity};
+pub use lines::Lines;
 pub use nearest::nearest;
 pub use node::{Node, Scalar, Value};
 pub use place::{Place, Source};

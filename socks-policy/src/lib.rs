@@ -6,7 +6,7 @@
 //! function of what is known of a session so far, and the only maker of a [`Permit`].
 //!
 //! This crate opens no socket, looks up no name, reads no clock and never waits. Loading a policy that names a time
-//! zone reads the host's time zone database.
+//! zone reads the host's time zone database, and loading one whose sets include files reads these.
 //!
 //! ```
 //! use socks_config::Document;

@@ -73,10 +73,20 @@ fn every_sample_is_a_policy_whose_tests_pass() {
     assert!(count > 9, "only {count} samples");
 }
 
+/// A folder with the files that the sample includes.
+fn included(sample: &str) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("a folder");
+    let files = sample.split("include: ").skip(1).filter_map(|rest| rest.split([' ', '}', '\n']).next());
+    files.for_each(|file| std::fs::write(folder.path().join(file), "192.0.2.0/24\n").expect("a file"));
+    folder
+}
+
 fn check(place: &str, sample: &str) {
     let document =
         Document::parse("policy.yaml", completed(sample)).unwrap_or_else(|it| panic!("{place}:\n{it}"));
-    let loaded = Ruleset::load(&document, &Context { now: NOW, ..Context::default() });
+    let folder = included(sample);
+    let context = Context { now: NOW, base: Some(folder.path()), ..Context::default() };
+    let loaded = Ruleset::load(&document, &context);
     let loaded = loaded.unwrap_or_else(|findings| panic!("{place}:\n{findings}"));
     assert!(loaded.warnings.is_empty(), "{place}:\n{}", loaded.warnings);
     for test in loaded.ruleset.run_tests() {

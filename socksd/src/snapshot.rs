@@ -145,8 +145,12 @@ fn load_policy(policy: &PolicyFile<'_>, config: &Config<'_>, findings: &mut Find
     };
     let authenticators: Vec<&str> = config.auth.iter().map(|entry| &*entry.name).collect();
     let listeners: Vec<&str> = config.listeners.iter().map(|listener| &*listener.name).collect();
-    let context =
-        Context { authenticators: Some(&authenticators), listeners: Some(&listeners), now: Timestamp::now() };
+    let context = Context {
+        authenticators: Some(&authenticators),
+        listeners: Some(&listeners),
+        base: policy.path.parent(),
+        now: Timestamp::now(),
+    };
     match Ruleset::load(&document, &context) {
         Ok(Loaded { ruleset, warnings }) => {
             findings.extend(warnings);

@@ -2,6 +2,7 @@
 
 mod clients;
 mod element;
+mod include;
 mod read;
 mod rules;
 mod sets;
@@ -9,6 +10,8 @@ mod terms;
 mod times;
 mod trials;
 mod warnings;
+
+use std::path::Path;
 
 use jiff::Timestamp;
 use socks_config::{Document, Fields, Finding, Findings, Node};
@@ -23,6 +26,8 @@ pub struct Context<'a> {
     pub authenticators: Option<&'a [&'a str]>,
     /// The names of the listeners; `None`: unknown, and not checked.
     pub listeners: Option<&'a [&'a str]>,
+    /// The folder that the files which sets include are relative to; `None`: nothing can be included.
+    pub base: Option<&'a Path>,
     /// The time to load for: rules that have ended by then are warned of, and tests are judged at it.
     pub now: Timestamp,
 }
@@ -37,7 +42,7 @@ pub struct Loaded {
 }
 
 impl Ruleset {
-    /// Reads and compiles a policy file.
+    /// Reads and compiles a policy file, with the files that its sets include.
     ///
     /// # Errors
     /// All mistakes of the file, each with its place, and the warnings that were found until then.

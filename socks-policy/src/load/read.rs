@@ -24,6 +24,8 @@ pub(super) struct Reader<'a> {
     pub(super) ports: Section<PortRange>,
     pub(super) times: Section<Window>,
     pub(super) words: Sets<Box<str>>,
+    /// How many elements came from files that are included.
+    pub(super) included: usize,
 }
 
 /// The named sets of one kind.
@@ -73,6 +75,7 @@ impl<'a> Reader<'a> {
             ports: Section::new("ports"),
             times: Section::new("times"),
             words: Sets::default(),
+            included: 0,
         }
     }
 
@@ -204,7 +207,7 @@ impl<'a> Reader<'a> {
 }
 
 /// Checks a name against those that are known.
-fn known(node: &Node, name: &str, known: Option<&[&str]>, what: &str) -> Result<(), Finding> {
+pub(super) fn known(node: &Node, name: &str, known: Option<&[&str]>, what: &str) -> Result<(), Finding> {
     match known {
         Some(known) if !known.contains(&name) => {
             let finding = Finding::mistake(&node.place, format!("{what} `{name}` is not configured"));

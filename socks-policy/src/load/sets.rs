@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use socks_config::{Finding, Node};
 
+use super::Context;
 use super::element::{self, Element};
-use super::read::{Named, Reader, Section};
+use super::read::{Named, Reader, Section, known};
 use crate::pattern::{HostPattern, IdentityPattern, is_word};
 use crate::set::Set;
 
@@ -28,9 +29,9 @@ impl<'a> Reader<'a> {
             }
         }
         if let Some(identities) = self.take(&mut fields, "identities") {
-            self.set_section(identities, |reader| &mut reader.identities, element::identity);
+            let context = self.context;
+            self.set_section(identities, |reader| &mut reader.identities, |node| identity(node, context));
             self.resolve_groups();
-            self.check_methods(identities);
         }
         if let Some(ports) = self.take(&mut fields, "ports") {
             self.set_section(ports, |reader| &mut reader.ports, element::port);
@@ -45,7 +46,7 @@ impl<'a> Reader<'a> {
         &mut self,
         node: &'a Node,
         section: impl Fn(&mut Self) -> &mut Section<T>,
-        read: impl Fn(&'a Node) -> Result<Element<'a, T>, Finding>,
+        read: impl for<'n> Fn(&'n Node) -> Result<Element<'n, T>, Finding>,
     ) {
         for (name, key, value) in node.entries(&mut self.findings).unwrap_or_default() {
             if self.findings.note(set_name(name, key)).is_none() {
@@ -56,24 +57,6 @@ impl<'a> Reader<'a> {
             let named = Named { set, place: key.place.clone(), is_used: false };
             section(self).named.insert(name.into(), named);
         }
-    }
-
-    fn set_elements<T>(
-        &mut self,
-        node: &'a Node,
-        read: impl Fn(&'a Node) -> Result<Element<'a, T>, Finding>,
-    ) -> Vec<T> {
-        if node.items().is_empty() {
-            self.findings.mistake(&node.place, "an empty set matches nothing");
-        }
-        let element = |item: &'a Node| match read(item)? {
-            Element::Own(element) => Ok(element),
-            Element::Word(word) => {
-                let message = format!("`{word}` is no element of this set, and sets hold no other sets");
-                Err(Finding::mistake(&item.place, message))
-            }
-        };
-        node.items().iter().filter_map(|item| self.findings.note(element(item))).collect()
     }
 
     /// The set of groups that `group:NAME` means, if it is the name of one.
@@ -108,27 +91,23 @@ impl<'a> Reader<'a> {
             }
         }
     }
-
-    /// The authenticators that sets of identities name must be configured.
-    fn check_methods(&mut self, node: &'a Node) {
-        // Duplicate keys are reported once, where the sets are read.
-        for (_, _, value) in node.entries(&mut socks_config::Findings::default()).unwrap_or_default() {
-            for item in value.items() {
-                if let Ok(Element::Own(pattern)) = element::identity(item)
-                    && let Some(method) = pattern.method()
-                {
-                    let checked = self.check_method(item, method);
-                    self.findings.note(checked);
-                }
-            }
-        }
-    }
 }
 
 /// Checks the name of a set.
 pub(super) fn set_name(name: &str, key: &Node) -> Result<(), Finding> {
     let message = || format!("`{name}` is no name for a set: a letter, then letters, digits and hyphens");
     if is_word(name) { Ok(()) } else { Err(Finding::mistake(&key.place, message())) }
+}
+
+/// An element of a set of identities; the authenticator that it names must be configured.
+fn identity<'n>(node: &'n Node, context: &Context<'_>) -> Result<Element<'n, IdentityPattern>, Finding> {
+    let element = element::identity(node)?;
+    if let Element::Own(pattern) = &element
+        && let Some(method) = pattern.method()
+    {
+        known(node, method, context.authenticators, "authenticator")?;
+    }
+    Ok(element)
 }
 
 /// An element of a set of hosts, where a word of one label is told how to be written.

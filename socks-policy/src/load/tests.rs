@@ -277,6 +277,7 @@ tests:
         authenticators: Some(&["gssapi", "password", "none"]),
         listeners: Some(&["office"]),
         now: NOW,
+        ..Context::default()
     };
     let expected = [
         "3:25 authenticator `pasword` is not configured | did you mean `password`?",
