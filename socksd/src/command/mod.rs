@@ -5,6 +5,7 @@ mod doctor;
 mod explain;
 mod policy;
 mod run;
+mod schema;
 mod secret;
 mod table;
 mod user;
@@ -46,6 +47,8 @@ enum Command {
     /// Test and explain the policy
     #[command(subcommand)]
     Policy(PolicyCommand),
+    /// Print the JSON Schema of a file, by which editors complete and check it
+    Schema(schema::Schema),
     /// Manage a users file of the password method
     #[command(subcommand)]
     User(user::UserCommand),
@@ -105,6 +108,7 @@ impl Arguments {
             Command::Status(ask) => ask.status(),
             Command::Policy(PolicyCommand::Test(arguments)) => policy::test(&arguments, &registry),
             Command::Policy(PolicyCommand::Explain(explain)) => explain.run(&registry),
+            Command::Schema(schema) => Ok(schema.run()),
             Command::User(command) => command.run(),
         };
         done.unwrap_or_else(|exit| exit)
