@@ -79,7 +79,7 @@ impl Walk {
     fn of(schema: Value) -> Vec<Probe> {
         let mut walk = Self { schema, probes: Vec::new() };
         let root = walk.schema.clone();
-        walk.step(&root, "", &BTreeSet::new(), &|value| value);
+        walk.step(&root, "the top", &BTreeSet::new(), &|value| value);
         walk.probes
     }
 
@@ -128,7 +128,7 @@ impl Walk {
                 map.insert(key.clone(), value);
                 file(Value::Object(map))
             };
-            self.step(schema, format!("{at}.{key}").trim_start_matches('.'), &BTreeSet::new(), &inner);
+            self.step(schema, format!("{at}.{key}").trim_start_matches("the top."), &BTreeSet::new(), &inner);
         }
     }
 }
@@ -249,7 +249,8 @@ fn completed(sample: &Value) -> Option<(File, Value)> {
     let keys = sample.as_object()?;
     let file = File::ALL.into_iter().find(|file| {
         let schema = file.parsed();
-        !keys.is_empty() && keys.keys().all(|key| schema["properties"].get(key).is_some())
+        // Files of other programs have a version too.
+        keys.keys().any(|key| key != "version" && schema["properties"].get(key).is_some())
     })?;
     let least = match file {
         File::Policy => json!({ "version": 1, "clients": [], "rules": [] }),
@@ -320,7 +321,7 @@ fn typical_mistakes_are_refused() {
     ];
     for (file, text) in table {
         let least = match file {
-            File::Policy => json!({ "version": 1 }),
+            File::Policy => json!({ "rules": [] }),
             File::Config => json!({ "policy": "p" }),
         };
         let (_, least) = completed(&least).unwrap();
