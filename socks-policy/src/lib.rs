@@ -74,5 +74,7 @@ pub use query::{ExpectedPeer, Fact, Operation, OperationKind, Query};
 pub use rule::Action;
 pub use ruleset::Ruleset;
 pub use special::SpecialUse;
-pub use terms::{BindPeerRule, BindTerms, Egress, Family, Fragments, Terms, TicketEnd, UdpReplies, UdpTerms};
+pub use terms::{
+    BindPeerRule, BindTerms, Egress, Family, Fragments, Interface, Terms, TicketEnd, UdpReplies, UdpTerms,
+};
 pub use trial::TestResult;

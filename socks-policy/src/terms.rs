@@ -1,5 +1,6 @@
 //! What a permit rule grants beside the permission itself.
 
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -40,13 +41,57 @@ pub enum TicketEnd {
     Close,
 }
 
-/// The gateway's own addresses that a rule's connections come from; `None`: the kernel chooses.
+/// How a rule's connections leave the gateway; `None`: the kernel chooses.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Egress {
-    /// For IPv4 targets.
+    /// The interface that sockets are bound to (`SO_BINDTODEVICE`).
+    pub interface: Option<Interface>,
+    /// The mark of their packets (`SO_MARK`), by which the host's routing rules and packet filters know them.
+    pub mark: Option<NonZeroU32>,
+    /// The gateway's own address for IPv4 targets.
     pub v4: Option<Ipv4Addr>,
-    /// For IPv6 targets.
+    /// The gateway's own address for IPv6 targets.
     pub v6: Option<Ipv6Addr>,
+}
+
+/// The name of a network interface.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Interface {
+    name: [u8; Self::MAX],
+    len: usize,
+}
+
+impl Interface {
+    /// The most octets of a name: Linux takes 16 with the zero at their end.
+    const MAX: usize = 15;
+
+    /// The interface of that name, if interfaces can have such names.
+    pub fn new(name: &str) -> Option<Self> {
+        let is_odd = |letter: char| letter.is_whitespace() || letter.is_control() || "/:".contains(letter);
+        if name.is_empty() || name == "." || name == ".." || name.contains(is_odd) {
+            return None;
+        }
+        let mut own = [0; Self::MAX];
+        own.get_mut(..name.len())?.copy_from_slice(name.as_bytes());
+        Some(Self { name: own, len: name.len() })
+    }
+
+    /// Its name.
+    pub fn as_str(&self) -> &str {
+        self.name.get(..self.len).and_then(|name| std::str::from_utf8(name).ok()).unwrap_or_default()
+    }
+}
+
+impl fmt::Debug for Interface {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.as_str())
+    }
+}
+
+impl fmt::Display for Interface {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
 }
 
 /// By which family of addresses a target is reached.

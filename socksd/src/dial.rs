@@ -15,6 +15,7 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, sleep_until, timeout};
 
+use crate::egress;
 use crate::route::Route;
 
 /// How long one address may try alone before the next one starts (RFC 8305 section 5).
@@ -167,6 +168,7 @@ fn has_no_way(error: &io::Error) -> bool {
 async fn connect(address: SocketAddr, permit: &Permit) -> io::Result<TcpStream> {
     let socket = if address.is_ipv6() { TcpSocket::new_v6()? } else { TcpSocket::new_v4()? };
     SockRef::from(&socket).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE))?;
+    egress::apply(&socket, &permit.terms().egress)?;
     if let Some(egress) = egress_for(address, permit)? {
         // Without this the ports of one egress address run out, whatever the targets.
         setsockopt(&socket, IpBindAddressNoPort, &true)?;

@@ -19,6 +19,7 @@ mod audit;
 mod command;
 mod config;
 mod dial;
+mod egress;
 mod explain;
 mod gateway;
 mod listen;

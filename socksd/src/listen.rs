@@ -4,11 +4,12 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
 use socket2::SockRef;
-use socks_policy::{Permit, PortRange};
+use socks_policy::{Egress, Permit, PortRange};
 use tokio::net::{TcpListener, TcpSocket};
 
 use crate::config::Advertised;
 use crate::dial::egress_for;
+use crate::egress;
 use crate::own::{OwnSocket, OwnSockets, Transport};
 
 /// Connections that may wait while another one is judged.
@@ -63,6 +64,7 @@ pub(crate) fn listen(permit: &Permit, site: Site, own: &OwnSockets) -> Result<Fr
     let failed = |address| move |error| ListenError::Failed { address, error };
     let near = site.near(permit).map_err(failed(site.wildcard))?;
     let socket = socket(near).map_err(failed(near.ip()))?;
+    egress::apply(&socket, &permit.terms().egress).map_err(failed(near.ip()))?;
     bind(&socket, near, permit.terms().bind.ports)?;
     let open = || {
         let bound = socket.local_addr()?;
@@ -80,20 +82,21 @@ impl Site {
         match egress_for(wildcard, permit)? {
             Some(egress) => Ok(SocketAddr::new(egress, 0)),
             None if self.advertised.instead_of(wildcard) != wildcard => Ok(wildcard),
-            None => self.facing(),
+            None => self.facing(&permit.terms().egress),
         }
     }
 
     /// The address that a peer reaches: the one from which packets to it leave.
-    fn facing(&self) -> io::Result<SocketAddr> {
+    fn facing(&self, egress: &Egress) -> io::Result<SocketAddr> {
         if let Some(expected) = self.expected {
-            return source_towards(expected, self.wildcard);
+            return source_towards(expected, self.wildcard, egress);
         }
         let local = SocketAddr::new(self.local.ip().to_canonical(), 0);
-        if local.is_ipv6() != self.wildcard.is_ipv6() {
+        // Who comes by the rule's interface reaches the address that the gateway has there.
+        if local.is_ipv6() != self.wildcard.is_ipv6() || egress.interface.is_some() {
             let elsewhere =
                 ELSEWHERE.into_iter().find(|address| address.is_ipv6() == self.wildcard.is_ipv6());
-            return source_towards(elsewhere.unwrap_or(self.wildcard), self.wildcard);
+            return source_towards(elsewhere.unwrap_or(self.wildcard), self.wildcard, egress);
         }
         // An address that is good on one link only is none without the link.
         let mut near = if local.is_ipv6() { self.local } else { local };
@@ -103,8 +106,9 @@ impl Site {
 }
 
 /// Asks the kernel for its own address on the way to another one. No packet is sent.
-fn source_towards(other: IpAddr, wildcard: IpAddr) -> io::Result<SocketAddr> {
+fn source_towards(other: IpAddr, wildcard: IpAddr, egress: &Egress) -> io::Result<SocketAddr> {
     let probe = UdpSocket::bind((wildcard, 0))?;
+    egress::apply(&probe, egress)?;
     probe.connect((other, DISCARD))?;
     let mut near = probe.local_addr()?;
     near.set_port(0);
@@ -179,7 +183,7 @@ mod tests {
             let expected = expected.map(|address| address.parse().unwrap());
             let (local, advertised) = (local.parse().unwrap(), Advertised::default());
             let site = Site { wildcard, local, expected, advertised };
-            assert_eq!(site.facing().unwrap(), near.parse().unwrap(), "{site:?}");
+            assert_eq!(site.facing(&Egress::default()).unwrap(), near.parse().unwrap(), "{site:?}");
         }
     }
 }

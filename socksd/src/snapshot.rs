@@ -9,6 +9,7 @@ use socks_config::{Document, Finding, Findings, Severity};
 use socks_policy::{Context, Loaded, Ruleset};
 
 use crate::config::{AuthEntry, Config, Listener, PolicyFile, Settings};
+use crate::egress;
 use crate::resolve::Resolver;
 
 /// A configuration without a mistake, with its authenticators and its policy.
@@ -145,9 +146,11 @@ fn load_policy(policy: &PolicyFile<'_>, config: &Config<'_>, findings: &mut Find
     };
     let authenticators: Vec<&str> = config.auth.iter().map(|entry| &*entry.name).collect();
     let listeners: Vec<&str> = config.listeners.iter().map(|listener| &*listener.name).collect();
+    let interfaces = egress::interfaces();
     let context = Context {
         authenticators: Some(&authenticators),
         listeners: Some(&listeners),
+        interfaces: interfaces.as_deref(),
         base: policy.path.parent(),
         now: Timestamp::now(),
     };

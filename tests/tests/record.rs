@@ -232,3 +232,27 @@ fn no_password_stands_in_log_or_record_at_any_level() {
         }
     }
 }
+
+#[test]
+fn rules_that_only_log_are_named_in_the_record_and_decide_nothing() {
+    let echo = targets::echo();
+    let port = echo.address.port();
+    let policy = format!(
+        "version: 1\nrules:\n  - {{ name: seen, action: log-only, port: {port} }}\n  \
+         - {{ name: other, action: log-only, port: 1 }}\n  - {{ name: no-1, action: deny, port: 1 }}\n  \
+         - {{ name: rest, action: permit, special-use: permit }}\n"
+    );
+    let gateway = Setup::new().policy(&policy).start();
+    let mut client = Client::tunnel(gateway.address(), echo.address);
+    client.expect_echo(b"seen");
+    let local = client.local();
+    drop(client);
+    let record = gateway.session_of(local);
+    assert_eq!(record.0["logged-by"], serde_json::json!(["seen"]), "{record}");
+    record.expect(&[("rule", "rest"), ("verdict", "permit")]);
+    let mut denied = greeted(gateway.address());
+    denied.send(&connect_request("127.0.0.1:1".parse().expect("an address")));
+    denied.expect_refusal(0x02);
+    let record = gateway.session_of(denied.local());
+    assert_eq!(record.0["logged-by"], serde_json::json!(["other"]), "{record}");
+}

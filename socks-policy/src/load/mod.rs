@@ -1,6 +1,7 @@
 //! Reading a policy file: section by section and rule by rule, so that one mistake hides no other.
 
 mod clients;
+mod egress;
 mod element;
 mod include;
 mod read;
@@ -26,6 +27,8 @@ pub struct Context<'a> {
     pub authenticators: Option<&'a [&'a str]>,
     /// The names of the listeners; `None`: unknown, and not checked.
     pub listeners: Option<&'a [&'a str]>,
+    /// The names of the host's network interfaces; `None`: unknown, and not warned of.
+    pub interfaces: Option<&'a [String]>,
     /// The folder that the files which sets include are relative to; `None`: nothing can be included.
     pub base: Option<&'a Path>,
     /// The time to load for: rules that have ended by then are warned of, and tests are judged at it.

@@ -1,6 +1,5 @@
 //! The keys that only a permit rule has, and the terms that they make.
 
-use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
@@ -10,9 +9,7 @@ use socks_core::wire::Command;
 use super::element;
 use super::read::Reader;
 use crate::rule::Rule;
-use crate::{
-    BindPeerRule, BindTerms, Egress, Family, Fragments, PortRange, Terms, TicketEnd, UdpReplies, UdpTerms,
-};
+use crate::{BindPeerRule, BindTerms, Family, Fragments, PortRange, Terms, TicketEnd, UdpReplies, UdpTerms};
 
 const PERMIT_KEYS: [&str; 8] =
     ["special-use", "expires", "limits", "egress", "ticket-end", "family", "bind", "udp"];
@@ -123,25 +120,6 @@ impl<'a> Reader<'a> {
     ) -> T {
         self.value(fields, key, |node| element::one_of(node, words)).unwrap_or_default()
     }
-
-    fn egress(&mut self, node: &'a Node) -> Egress {
-        let mut egress = Egress::default();
-        for item in node.items() {
-            let address = egress_address(item);
-            let is_second = match self.findings.note(address) {
-                Some(IpAddr::V4(ip)) => egress.v4.replace(ip).is_some(),
-                Some(IpAddr::V6(ip)) => egress.v6.replace(ip).is_some(),
-                None => false,
-            };
-            if is_second {
-                self.findings.mistake(&item.place, "a second egress address of the same family");
-            }
-        }
-        if node.items().is_empty() {
-            self.findings.mistake(&node.place, "an empty list names no address");
-        }
-        egress
-    }
 }
 
 fn duration(node: &Node) -> Result<Duration, Finding> {
@@ -167,14 +145,4 @@ fn own_ports(node: &Node) -> Result<PortRange, Finding> {
     let refuse = |why: &str| Finding::mistake(&node.place, format!("`{text}` {why}"));
     let range: PortRange = text.parse().map_err(refuse)?;
     if range.contains(0) { Err(refuse("has port 0, which nobody can reach")) } else { Ok(range) }
-}
-
-/// An address that a connection can come from.
-fn egress_address(node: &Node) -> Result<IpAddr, Finding> {
-    let address = element::address(node)?;
-    let is_mapped = address.to_canonical() != address;
-    if is_mapped || address.is_unspecified() || address.is_multicast() {
-        return Err(node.expected("an address that the gateway can send from"));
-    }
-    Ok(address)
 }

@@ -155,6 +155,32 @@ const MISTAKES: &[(&str, &str)] = &[
         "expected an address that the gateway can send from, found `0.0.0.0`",
     ),
     ("action: permit, egress: eth0", "`eth0` is no address"),
+    ("action: permit, egress: { }", "neither `addresses` nor `interface` nor `mark` says how to leave"),
+    (
+        "action: permit, egress: { address: 192.0.2.1, mark: 1 }",
+        "unknown key `address` | did you mean `addresses`?",
+    ),
+    ("action: permit, egress: { addresses: eth0 }", "`eth0` is no address"),
+    (
+        "action: permit, egress: { mark: 0 }",
+        "expected a mark from 1 to 0xffffffff, such as `0x10`, found `0`",
+    ),
+    (
+        "action: permit, egress: { mark: 0x1g }",
+        "expected a mark from 1 to 0xffffffff, such as `0x10`, found `0x1g`",
+    ),
+    (
+        "action: permit, egress: { mark: 0x100000000 }",
+        "expected a mark from 1 to 0xffffffff, such as `0x10`, found `0x100000000`",
+    ),
+    (
+        "action: permit, egress: { interface: 'eth 0' }",
+        "expected the name of a network interface, such as `eth1`, found `eth 0`",
+    ),
+    (
+        "action: permit, egress: { interface: a-name-of-sixteen }",
+        "expected the name of a network interface, such as `eth1`, found `a-name-of-sixteen`",
+    ),
     ("action: permit, port: 1, port: 2", "duplicate key `port`, first in line 4 column 32"),
     ("destination: 10.0.0.0/8", "missing key `action`"),
     ("action: log-only, egress: 192.0.2.1", "key `egress` is for permit rules: this one only logs"),
@@ -344,6 +370,24 @@ rules:
     ];
     assert_eq!(lines(&warnings), expected);
     assert!(!warnings.has_mistakes());
+}
+
+#[test]
+fn an_egress_has_addresses_an_interface_and_a_mark() {
+    let keys =
+        "action: permit, egress: { addresses: [192.0.2.5, '2001:db8::5'], interface: eth1, mark: 0x10 }";
+    let interfaces = ["lo".to_owned(), "eth0".to_owned()];
+    let context = Context { now: NOW, interfaces: Some(&interfaces), ..Context::default() };
+    let loaded = load_with(&with_rule(keys), &context).unwrap();
+    let warning = "4:92 there is no interface `eth1` now: until it comes, the rule lets nothing out | did you mean `eth0`?";
+    assert_eq!(lines(&loaded.warnings), [warning]);
+    let egress = loaded.ruleset.rules[0].grant.terms.egress;
+    assert_eq!(egress.interface.unwrap().to_string(), "eth1");
+    assert_eq!(egress.mark.unwrap().get(), 16);
+    assert_eq!((egress.v4, egress.v6), ("192.0.2.5".parse().ok(), "2001:db8::5".parse().ok()));
+    let loaded =
+        load_with(&with_rule("action: permit, egress: { interface: lo, mark: 7 }"), &context).unwrap();
+    assert!(loaded.warnings.is_empty(), "{}", loaded.warnings);
 }
 
 #[test]

@@ -3,7 +3,10 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::time::Duration;
 
+use socks_policy::Egress;
 use tokio::time::Instant;
+
+use crate::egress;
 
 use super::recent::Recent;
 
@@ -14,6 +17,8 @@ const MOST: usize = 256;
 
 /// The networks of which was asked lately.
 pub(super) struct Reach {
+    /// How datagrams leave; the kernel may know other ways for them.
+    egress: Egress,
     known: Recent<IpAddr, Known>,
 }
 
@@ -24,13 +29,14 @@ struct Known {
 }
 
 impl Reach {
-    pub(super) fn new() -> Self {
-        Self { known: Recent::new(MOST) }
+    pub(super) fn by(egress: Egress) -> Self {
+        Self { egress, known: Recent::new(MOST) }
     }
 
     /// Tells whether there is a way to the address, or was a moment ago to its network.
     pub(super) fn has_route(&mut self, address: SocketAddr) -> bool {
-        self.ask(address, Instant::now(), kernel_has_route)
+        let egress = self.egress;
+        self.ask(address, Instant::now(), |address| kernel_has_route(address, &egress))
     }
 
     fn ask(&mut self, address: SocketAddr, now: Instant, ask: impl FnOnce(SocketAddr) -> bool) -> bool {
@@ -55,9 +61,11 @@ fn network(ip: IpAddr) -> IpAddr {
 }
 
 /// Asks the kernel whether it knows the way. No packet is sent.
-fn kernel_has_route(address: SocketAddr) -> bool {
+fn kernel_has_route(address: SocketAddr, egress: &Egress) -> bool {
     let wildcard: IpAddr = if address.is_ipv4() { [0, 0, 0, 0].into() } else { [0_u16; 8].into() };
-    UdpSocket::bind((wildcard, 0)).and_then(|probe| probe.connect(address)).is_ok()
+    let probe = UdpSocket::bind((wildcard, 0));
+    let probe = probe.and_then(|probe| egress::apply(&probe, egress).map(|()| probe));
+    probe.and_then(|probe| probe.connect(address)).is_ok()
 }
 
 #[cfg(test)]
@@ -70,7 +78,7 @@ mod tests {
 
     #[test]
     fn a_network_is_asked_for_once_in_a_while() {
-        let (mut reach, start) = (Reach::new(), Instant::now());
+        let (mut reach, start) = (Reach::by(Egress::default()), Instant::now());
         let never = |_| panic!("it is known");
         assert!(reach.ask(at("198.51.100.1"), start, |_| true));
         assert!(!reach.ask(at("2001:db8:64::1"), start, |_| false));
@@ -82,6 +90,6 @@ mod tests {
 
     #[test]
     fn the_kernel_knows_the_way_to_itself() {
-        assert!(Reach::new().has_route(at("127.0.0.1")));
+        assert!(Reach::by(Egress::default()).has_route(at("127.0.0.1")));
     }
 }

@@ -55,8 +55,14 @@ impl Routes {
         })
     }
 
-    /// The rule for this datagram may name an egress address of its own: the socket must be bound to it.
+    /// The rule for this datagram may name an egress of its own: the sockets must have just that.
     fn leaves_by(&self, wanted: Egress, address: IpAddr) -> bool {
+        let differs = |wanted: bool, same: bool| wanted && !same;
+        if differs(wanted.interface.is_some(), wanted.interface == self.egress.interface)
+            || differs(wanted.mark.is_some(), wanted.mark == self.egress.mark)
+        {
+            return false;
+        }
         match address {
             IpAddr::V4(_) if wanted.v4.is_some() => wanted.v4 == self.egress.v4,
             IpAddr::V6(_) if wanted.v6.is_some() => wanted.v6 == self.egress.v6,
@@ -70,11 +76,12 @@ impl Routes {
 mod tests {
     use socks_config::Document;
     use socks_core::Identity;
-    use socks_policy::{Context, Decision, Operation, Query, Ruleset};
+    use socks_policy::{Context, Decision, Interface, Operation, Query, Ruleset};
 
     use super::*;
 
-    const BOTH: Routes = Routes { egress: Egress { v4: None, v6: None }, v4: true, v6: true };
+    const NONE: Egress = Egress { interface: None, mark: None, v4: None, v6: None };
+    const BOTH: Routes = Routes { egress: NONE, v4: true, v6: true };
     const V4: &str = "198.51.100.7:53";
     const V6: &str = "[2001:db8::7]:53";
     const BEHIND: &str = "[2001:db8:64::c633:6407]:53";
@@ -112,11 +119,12 @@ mod tests {
 
     #[test]
     fn a_way_needs_a_socket_that_is_right_for_its_own_rule() {
-        let bound =
-            |v4: &str| Routes { egress: Egress { v4: v4.parse().ok(), v6: None }, v4: true, v6: false };
+        let bound = |v4: &str| Routes { egress: Egress { v4: v4.parse().ok(), ..NONE }, v4: true, v6: false };
         let (first, second) = (bound("192.0.2.1"), bound("192.0.2.2"));
         let only_v6 = Routes { v4: false, ..BOTH };
-        let table: [(Routes, &str, &str, bool); 11] = [
+        let marked = Egress { mark: std::num::NonZeroU32::new(16), ..NONE };
+        let marked = Routes { egress: Egress { interface: Interface::new("eth1"), ..marked }, ..BOTH };
+        let table: [(Routes, &str, &str, bool); 18] = [
             (BOTH, "", V4, true),
             (BOTH, "", V6, true),
             (BOTH, ", family: v6", V4, false),
@@ -128,6 +136,13 @@ mod tests {
             (second, ", egress: 192.0.2.1", V4, false),
             (BOTH, ", egress: 192.0.2.1", V4, false),
             (BOTH, ", egress: 192.0.2.1", V6, false),
+            (marked, "", V4, true),
+            (marked, ", egress: { interface: eth1 }", V6, true),
+            (marked, ", egress: { interface: eth1, mark: 0x10 }", V4, true),
+            (marked, ", egress: { interface: eth2, mark: 0x10 }", V4, false),
+            (marked, ", egress: { interface: eth1, mark: 17 }", V4, false),
+            (BOTH, ", egress: { interface: eth1 }", V4, false),
+            (BOTH, ", egress: { mark: 1 }", V6, false),
         ];
         for (routes, keys, address, expected) in table {
             let found = ways(routes, keys, address, None);
@@ -144,7 +159,7 @@ mod tests {
         assert_eq!(ways(BOTH, ", family: v6", V4, Some(&nat64)), [BEHIND]);
         assert_eq!(ways(only_v6, "", V4, Some(&nat64)), [BEHIND]);
         assert_eq!(ways(BOTH, "", V6, Some(&nat64)), [V6]);
-        let way = only_v6.choose(&[permit("", V4)], Some(&nat64), &mut Reach::new()).unwrap();
+        let way = only_v6.choose(&[permit("", V4)], Some(&nat64), &mut Reach::by(NONE)).unwrap();
         assert_eq!((way.judged, way.destination), (V4.parse().unwrap(), BEHIND.parse().unwrap()));
     }
 }

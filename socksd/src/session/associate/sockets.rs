@@ -9,6 +9,7 @@ use socks_core::udp::Outer;
 use socks_policy::{Egress, Permit, PortRange};
 use tokio::net::UdpSocket;
 
+use crate::egress;
 use crate::listen::{ListenError, tries};
 use crate::own::{OwnSocket, OwnSockets, Transport};
 
@@ -56,10 +57,10 @@ fn facing(local: SocketAddr, ports: Option<PortRange>) -> Result<UdpSocket, List
         IpAddr::V6(_) => local,
     };
     near.set_port(0);
-    let Some(ports) = ports else { return bound(near).map_err(failed) };
+    let Some(ports) = ports else { return bound(near, &Egress::default()).map_err(failed) };
     for port in tries(ports).map_err(failed)? {
         near.set_port(port);
-        match bound(near) {
+        match bound(near, &Egress::default()) {
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
             opened => return opened.map_err(failed),
         }
@@ -74,7 +75,7 @@ fn outer(egress: Egress) -> Result<Outer, ListenError> {
     let v6 = egress.v6.or(any.then_some(Ipv6Addr::UNSPECIFIED)).map(IpAddr::from);
     let open = |ip: Option<IpAddr>| {
         let Some(address) = ip else { return Ok(None) };
-        match bound(SocketAddr::new(address, 0)) {
+        match bound(SocketAddr::new(address, 0), &egress) {
             Ok(socket) => Ok(Some(socket)),
             // A machine without that family; the other one is there.
             Err(error) if any && is_no_family(&error) => Ok(None),
@@ -89,7 +90,8 @@ fn is_no_family(error: &io::Error) -> bool {
     matches!(errno, Some(Errno::AFNOSUPPORT | Errno::ADDRNOTAVAIL))
 }
 
-fn bound(address: SocketAddr) -> io::Result<UdpSocket> {
+/// A socket at that address that leaves as a rule says.
+fn bound(address: SocketAddr, egress: &Egress) -> io::Result<UdpSocket> {
     let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
     if address.is_ipv6() {
         // The destinations of the other family have a socket of their own.
@@ -98,6 +100,7 @@ fn bound(address: SocketAddr) -> io::Result<UdpSocket> {
     socket.set_recv_buffer_size(ROOM)?;
     socket.set_send_buffer_size(ROOM)?;
     socket.set_nonblocking(true)?;
+    egress::apply(&socket, egress)?;
     socket.bind(&address.into())?;
     UdpSocket::from_std(socket.into())
 }
