@@ -22,13 +22,17 @@ use tests::measure::{Bounds, Options};
 
 use self::site::Site;
 
+/// What is measured beside the streams, of which each is a part of its own.
+const PARTS: [(&str, Part); 3] =
+    [("sessions", sessions::measure), ("accepts", accepts::measure), ("flood", flood::measure)];
+
+type Part = fn(&Site, Options, &mut Bounds);
+
 fn main() -> ExitCode {
     let Some(site) = Site::around() else { return site::run_in_realm() };
     let (options, mut bounds) = (Options::from_arguments(), Bounds::new());
     streams::measure(&site, options, &mut bounds);
-    let parts: [(_, fn(&Site, Options, &mut Bounds)); 3] =
-        [("sessions", sessions::measure), ("accepts", accepts::measure), ("flood", flood::measure)];
-    for (name, measure) in parts {
+    for (name, measure) in PARTS {
         if options.want(name) {
             measure(&site, options, &mut bounds);
         }

@@ -42,7 +42,7 @@ impl File {
         let mut findings = Findings::default();
         match self {
             Self::Policy => {
-                findings.extend(Ruleset::load(&document, &Context::default()).err().unwrap_or_default())
+                findings.extend(Ruleset::load(&document, &Context::default()).err().unwrap_or_default());
             }
             Self::Config => {
                 let mut registry = Registry::shipped();
@@ -69,6 +69,16 @@ struct Probe {
     file: Value,
 }
 
+/// Where a schema applies.
+#[derive(Clone, Copy)]
+struct Spot<'a> {
+    at: &'a str,
+    /// Words that may stand in place of a mapping.
+    words: &'a BTreeSet<String>,
+    /// Puts a value to there in a file.
+    file: &'a dyn Fn(Value) -> Value,
+}
+
 /// Finds the mappings of a schema.
 struct Walk {
     schema: Value,
@@ -79,56 +89,56 @@ impl Walk {
     fn of(schema: Value) -> Vec<Probe> {
         let mut walk = Self { schema, probes: Vec::new() };
         let root = walk.schema.clone();
-        walk.step(&root, "the top", &BTreeSet::new(), &|value| value);
+        walk.step(&root, Spot { at: "", words: &BTreeSet::new(), file: &|value| value });
         walk.probes
     }
 
-    /// Visits all below `schema`; `file` puts a value to where that is.
-    fn step(&mut self, schema: &Value, at: &str, words: &BTreeSet<String>, file: &dyn Fn(Value) -> Value) {
+    /// Visits all below `schema`.
+    fn step(&mut self, schema: &Value, spot: Spot<'_>) {
+        let Spot { at, words, file } = spot;
+        let none = BTreeSet::new();
         if let Some(pointer) = schema["$ref"].as_str() {
             let target = self.schema.pointer(pointer.trim_start_matches('#')).unwrap().clone();
-            self.step(&target, at, words, file);
+            self.step(&target, spot);
         }
         if let Some(properties) = schema["properties"].as_object() {
             assert_eq!(schema["additionalProperties"], false, "`{at}` must refuse unknown keys");
             let keys = properties.keys().cloned().collect();
             let probe = file(json!({ UNKNOWN: 1 }));
             self.probes.push(Probe { at: at.to_owned(), keys, words: words.clone(), file: probe });
-            self.properties(properties, at, file, &Map::new());
+            self.properties(properties, spot, &Map::new());
         }
         if schema["additionalProperties"].is_object() {
             let inner = |value| file(json!({ "probe": value }));
-            self.step(&schema["additionalProperties"], &format!("{at}.*"), &BTreeSet::new(), &inner);
+            let below = Spot { at: &format!("{at}.*"), words: &none, file: &inner };
+            self.step(&schema["additionalProperties"], below);
         }
         if schema["items"].is_object() {
-            self.step(&schema["items"], &format!("{at}[]"), &BTreeSet::new(), &|value| file(json!([value])));
+            let inner = |value| file(json!([value]));
+            self.step(&schema["items"], Spot { at: &format!("{at}[]"), words: &none, file: &inner });
         }
         for choice in ["anyOf", "oneOf"].iter().filter_map(|key| schema[key].as_array()) {
             let words = choice.iter().flat_map(plain_words).collect();
-            choice.iter().for_each(|schema| self.step(schema, at, &words, file));
+            choice.iter().for_each(|schema| self.step(schema, Spot { words: &words, ..spot }));
         }
         // Keys that depend on another one: `options` on `kind`.
         for case in schema["allOf"].as_array().into_iter().flatten() {
             let constants = case["if"]["properties"].as_object().unwrap().iter();
             let siblings = constants.map(|(key, schema)| (key.clone(), schema["const"].clone())).collect();
-            self.properties(case["then"]["properties"].as_object().unwrap(), at, file, &siblings);
+            self.properties(case["then"]["properties"].as_object().unwrap(), spot, &siblings);
         }
     }
 
-    fn properties(
-        &mut self,
-        properties: &Map<String, Value>,
-        at: &str,
-        file: &dyn Fn(Value) -> Value,
-        siblings: &Map<String, Value>,
-    ) {
+    fn properties(&mut self, properties: &Map<String, Value>, spot: Spot<'_>, siblings: &Map<String, Value>) {
         for (key, schema) in properties {
             let inner = |value| {
                 let mut map = siblings.clone();
                 map.insert(key.clone(), value);
-                file(Value::Object(map))
+                (spot.file)(Value::Object(map))
             };
-            self.step(schema, format!("{at}.{key}").trim_start_matches("the top."), &BTreeSet::new(), &inner);
+            let at = format!("{}.{key}", spot.at);
+            let below = Spot { at: at.trim_start_matches('.'), words: &BTreeSet::new(), file: &inner };
+            self.step(schema, below);
         }
     }
 }

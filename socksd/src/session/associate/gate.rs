@@ -108,7 +108,7 @@ impl Judge {
             snapshot,
             generation,
             routes: terms.routes,
-            reach: Reach::by(routes.egress),
+            reach: Reach::by(terms.routes.egress),
             replies: terms.replies,
             verdicts: Recent::new(most),
             asked: Recent::new(most),
