@@ -1,12 +1,27 @@
 //! The whole program: authentication methods, command line, exit code.
 
+use std::path::Path;
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
+use manual::{Manual, Section};
 use socks_auth::{AuthenticatorFactory, Registry};
 use socks_gssapi::GssapiFactory;
 
-use crate::command::{Arguments, Exit};
+use crate::command::{Arguments, Exit, fail};
+
+const SIGNALS: &str = "\
+SIGHUP: reads all files anew; if there is any mistake, nothing changes
+SIGTERM: ends the gateway; each open session writes its record
+SIGINT: as SIGTERM";
+const FILES: &str = "\
+/etc/socksd/socksd.yaml: how the gateway runs
+/etc/socksd/policy.yaml: who may reach what, by the name that socksd.yaml gives
+/etc/socksd/users.yaml: the accounts of the method `password`, by the name that socksd.yaml gives
+/var/log/socksd/audit.jsonl: the records, by the name that socksd.yaml gives
+
+The files are described in /usr/share/doc/socksd.";
+const SEE_ALSO: &str = "socks-forward(1), kinit(1), systemctl(1)";
 
 /// A gateway program: the methods that ship with it, those a third party adds, and the command line.
 ///
@@ -41,12 +56,16 @@ impl Program {
 
     /// Reads the command line, does what it says, and gives the exit code.
     ///
-    /// 0: done; 1: the answer is no (a failed policy test, a wrong password); 64: wrong command line; 69: an
-    /// address cannot be opened; 71: the system refuses something; 78: a mistake in a file.
+    /// 0: done; 1: the answer is no (a wrong password, a finding of `doctor`); 64: wrong command line; 69: an
+    /// address cannot be opened; 71: the system refuses something; 78: a mistake in a file, or a test of the policy
+    /// that fails.
     pub fn main(self) -> ExitCode {
         if let Some(mistake) = self.mistake {
             eprintln!("this program is built wrongly: {mistake}");
             return Exit::Software.into();
+        }
+        if let Some(folder) = manual::asked_for() {
+            return write_manual(&folder).into();
         }
         match Arguments::try_parse() {
             Ok(arguments) => arguments.run(self.registry).into(),
@@ -56,6 +75,22 @@ impl Program {
                 if error.use_stderr() { Exit::Usage.into() } else { Exit::Done.into() }
             }
         }
+    }
+}
+
+/// Writes manual pages and completions for a package.
+fn write_manual(folder: &Path) -> Exit {
+    let codes: Vec<_> =
+        Exit::ALL.iter().map(|&exit| format!("{}: {}\n", exit as u8, exit.meaning())).collect();
+    let codes = codes.concat();
+    let sections = [("EXIT STATUS", &*codes), ("SIGNALS", SIGNALS), ("FILES", FILES), ("SEE ALSO", SEE_ALSO)];
+    let manual = Manual::new(Arguments::command(), 8);
+    let manual = sections
+        .into_iter()
+        .fold(manual, |manual, (heading, text)| manual.section(Section { heading, text }));
+    match manual.write(folder) {
+        Ok(()) => Exit::Done,
+        Err(error) => fail(Exit::System, format_args!("manual in `{}`: {error}", folder.display())),
     }
 }
 

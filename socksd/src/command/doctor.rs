@@ -18,6 +18,7 @@ use tokio::runtime::Runtime;
 
 use self::finding::{Answer, Report};
 use self::profile::Profile;
+use super::screen::{Screen, say_json};
 use super::{ConfigArgument, Exit, fail, say};
 use crate::config::Config;
 use crate::resolve::Resolver;
@@ -87,11 +88,9 @@ impl Doctor {
 
     fn show(&self, answer: &Answer) -> Result<Exit, Exit> {
         if self.json {
-            let text = serde_json::to_string_pretty(answer)
-                .map_err(|error| fail(Exit::Software, format_args!("no JSON: {error}")))?;
-            say(text);
+            say_json(answer)?;
         } else {
-            say(answer);
+            say(Screen::output().paint_heads(&answer.to_string(), finding::mood));
         }
         Ok(if answer.has_mistakes() { Exit::No } else { Exit::Done })
     }

@@ -9,6 +9,7 @@ use tokio::runtime::Runtime;
 use crate::explain::{Answer, Question};
 use crate::gateway::own_addresses;
 
+use super::screen::{Mood, Screen, say_json};
 use super::{ConfigArgument, Exit, fail, load, say};
 
 /// What the operator asks about.
@@ -39,9 +40,7 @@ impl Explain {
 
     fn show(&self, identity: &Identity, answer: &Answer) -> Result<Exit, Exit> {
         if self.json {
-            let text = serde_json::to_string_pretty(answer)
-                .map_err(|error| fail(Exit::Software, format_args!("no JSON: {error}")))?;
-            say(text);
+            say_json(answer)?;
             return Ok(Exit::Done);
         }
         let Question { from, command, to, .. } = &self.question;
@@ -52,7 +51,16 @@ impl Explain {
             (Some(to), _) => say(format_args!("`{identity}` from {from} asks for `{command}` to `{to}`")),
             (None, _) => say(format_args!("`{identity}` from {from} asks for `{command}`")),
         }
-        say(answer);
+        say(Screen::output().paint_heads(&answer.to_string(), mood));
         Ok(Exit::Done)
     }
+}
+
+/// What a line that begins with that word says.
+fn mood(word: &str, rest: &str) -> Option<Mood> {
+    (word == "verdict").then(|| match () {
+        () if rest.starts_with(": permitted") => Mood::Good,
+        () if rest.starts_with(": denied") => Mood::Bad,
+        () => Mood::Note,
+    })
 }

@@ -4,8 +4,11 @@ use std::path::PathBuf;
 
 use clap::Subcommand;
 use jiff::Timestamp;
-use socks_auth::password::{EditError, Secret, StoredHash, User, UsersFile, Verdict, parse_expiry};
+use serde::Serialize;
+use serde_json::json;
+use socks_auth::password::{EditError, Secret, StoredHash, User, Users, UsersFile, Verdict, parse_expiry};
 
+use super::screen::{Mood, Screen, say_json};
 use super::secret;
 use super::{Exit, fail, say};
 
@@ -18,7 +21,9 @@ pub(super) enum UserCommand {
     /// Remove an account
     Remove(Account),
     /// Tell whether a name and a password would be let in; exit code 1 if not
-    Verify(Account),
+    Verify(Verify),
+    /// List the accounts with their groups, and until when they are good
+    List(List),
 }
 
 #[derive(Debug, clap::Args)]
@@ -28,6 +33,36 @@ pub(super) struct Account {
     file: PathBuf,
     /// The account's name
     name: String,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Verify {
+    #[command(flatten)]
+    account: Account,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct List {
+    /// The users file
+    #[arg(long, short, value_name = "FILE")]
+    file: PathBuf,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// An account as the list shows it: never its hash.
+#[derive(Debug, Serialize)]
+struct Listed<'a> {
+    name: &'a str,
+    /// `active`, `disabled` or `expired`.
+    state: &'static str,
+    groups: &'a [Box<str>],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires: Option<String>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -53,7 +88,8 @@ impl UserCommand {
             Self::Add(add) => add.run(),
             Self::Passwd(account) => account.set_password(),
             Self::Remove(account) => account.remove(),
-            Self::Verify(account) => account.verify(),
+            Self::Verify(verify) => verify.run(),
+            Self::List(list) => list.run(),
         }
     }
 }
@@ -96,13 +132,59 @@ impl Account {
         say(format_args!("removed `{}` from {}", self.name, self.file.display()));
         Ok(Exit::Done)
     }
+}
 
-    fn verify(&self) -> Result<Exit, Exit> {
-        let file = self.open()?;
+impl Verify {
+    fn run(&self) -> Result<Exit, Exit> {
+        let file = self.account.open()?;
         let password = password("Password: ")?;
-        let verdict = file.verify(&self.name, password.expose());
-        say(format_args!("{}: {}", self.name, verdict.as_str()));
-        Ok(if matches!(verdict, Verdict::Granted(_)) { Exit::Done } else { Exit::No })
+        let (name, verdict) = (&self.account.name, file.verify(&self.account.name, password.expose()));
+        let granted = matches!(verdict, Verdict::Granted(_));
+        if self.json {
+            say_json(&json!({ "name": name, "granted": granted, "verdict": verdict.as_str() }))?;
+        } else {
+            let mood = if granted { Mood::Good } else { Mood::Bad };
+            say(format_args!("{name}: {}", Screen::output().paint(mood, verdict.as_str())));
+        }
+        Ok(if granted { Exit::Done } else { Exit::No })
+    }
+}
+
+impl List {
+    fn run(&self) -> Result<Exit, Exit> {
+        let users = Users::read(&self.file).map_err(|findings| fail(Exit::Config, findings))?;
+        let now = Timestamp::now();
+        let mut listed: Vec<_> = users.iter().map(|user| Listed::new(user, now)).collect();
+        listed.sort_by_key(|listed| listed.name);
+        if self.json {
+            say_json(&json!({ "users": listed }))?;
+        } else {
+            let width = listed.iter().map(|listed| listed.name.chars().count()).max().unwrap_or_default();
+            listed.iter().for_each(|listed| say(listed.line(width)));
+        }
+        Ok(Exit::Done)
+    }
+}
+
+impl<'a> Listed<'a> {
+    fn new(user: &'a User, now: Timestamp) -> Self {
+        let state = match user.verdict(now) {
+            Verdict::Granted(_) => "active",
+            Verdict::Expired => "expired",
+            _ => "disabled",
+        };
+        let expires = user.expires.map(|end| end.to_string());
+        Self { name: &user.name, state, groups: &user.groups, expires }
+    }
+
+    /// One line, with the name in a column of that width.
+    fn line(&self, width: usize) -> String {
+        let mood = if self.state == "active" { Mood::Good } else { Mood::Warning };
+        let state = Screen::output().paint(mood, &format!("{:<8}", self.state));
+        let expires = self.expires.as_deref().map_or(String::new(), |end| format!("  until {end}"));
+        let groups =
+            if self.groups.is_empty() { String::new() } else { format!("  {}", self.groups.join(", ")) };
+        format!("{:<width$}  {state}{expires}{groups}", self.name).trim_end().to_owned()
     }
 }
 

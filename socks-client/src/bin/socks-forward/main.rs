@@ -17,15 +17,24 @@ mod secret;
 mod server;
 mod stdio;
 
+use std::path::Path;
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
+use manual::{Manual, Section};
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 
 use crate::arguments::Arguments;
 
 /// Lines that may wait for standard error; beyond that lines are dropped rather than connections stopped.
 const LOG_LINES: usize = 4096;
+/// The numbers of [`Exit`], for the manual.
+const EXIT_STATUS: &str = "\
+0: done
+64: the command line is wrong
+69: the address cannot be opened, or with --stdio the connection did not come about or broke
+71: the system refuses something
+78: a mistake in the password file";
 
 /// How the command ended, in the numbers of sysexits.h.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,6 +58,9 @@ impl From<Exit> for ExitCode {
 }
 
 fn main() -> ExitCode {
+    if let Some(folder) = manual::asked_for() {
+        return write_manual(&folder).unwrap_or_else(|exit| exit).into();
+    }
     match Arguments::try_parse() {
         Ok(arguments) => run(&arguments).unwrap_or_else(|exit| exit).into(),
         Err(error) => {
@@ -57,6 +69,17 @@ fn main() -> ExitCode {
             if error.use_stderr() { Exit::Usage.into() } else { Exit::Done.into() }
         }
     }
+}
+
+/// Writes the manual page and completions for a package.
+fn write_manual(folder: &Path) -> Result<Exit, Exit> {
+    let manual = Manual::new(Arguments::command(), 1)
+        .section(Section { heading: "EXIT STATUS", text: EXIT_STATUS })
+        .section(Section { heading: "SEE ALSO", text: "kinit(1), ssh_config(5), curl(1), socksd(8)" });
+    manual
+        .write(folder)
+        .map_err(|error| fail(Exit::System, format_args!("manual in `{}`: {error}", folder.display())))?;
+    Ok(Exit::Done)
 }
 
 fn run(arguments: &Arguments) -> Result<Exit, Exit> {

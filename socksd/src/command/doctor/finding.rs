@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::Serialize;
 
+use crate::command::screen::Mood;
+
 /// All findings.
 #[derive(Debug, Default, Serialize)]
 pub(super) struct Answer {
@@ -111,6 +113,17 @@ impl Severity {
             Self::Warning => "warning",
             Self::Mistake => "mistake",
         }
+    }
+}
+
+/// What the word at the begin of a line says, for the screen.
+pub(super) fn mood(word: &str, _: &str) -> Option<Mood> {
+    match word {
+        "ok" => Some(Mood::Good),
+        "note" => Some(Mood::Note),
+        "warning" => Some(Mood::Warning),
+        "mistake" => Some(Mood::Bad),
+        _ => None,
     }
 }
 
