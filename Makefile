@@ -15,13 +15,16 @@ TEST_NEEDS := $(BUILD_NEEDS) socksify=dante-client danted=dante-server microsock
 	tnftp=tnftp /usr/lib/python3/dist-packages/pyftpdlib/__init__.py=python3-pyftpdlib \
 	$(REALM_NEEDS) gss-client=krb5-gss-samples faketime=faketime ssh=openssh-client \
 	promtool=prometheus dnsmasq=dnsmasq-base drill=ldnsutils \
-	/usr/share/zoneinfo/Europe/Berlin=tzdata
+	/usr/share/zoneinfo/Europe/Berlin=tzdata \
+	systemd-analyze=systemd strace=strace man=man-db mandoc=mandoc zsh=zsh fish=fish
+DEB_NEEDS := dpkg-shlibdeps=dpkg-dev strip=binutils
+LONG_NEEDS := $(DEB_NEEDS) lintian=lintian debootstrap=debootstrap
 
 # Only the files with long tests are built for them: optimizing all takes minutes.
 LONG_TESTS = $(patsubst tests/tests/%.rs,--test %,$(shell grep -l 'ignore = "long' tests/tests/*.rs))
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test test-long bench bench-check need-build need-run need-test
+.PHONY: help run build deb manual test test-long bench bench-check need-build need-run need-test need-long
 
 help: ## Lists what can be made.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -36,10 +39,23 @@ need-run: need-build
 need-test: need-build
 	@$(NEED) $(TEST_NEEDS)
 
+need-long: need-test
+	@$(NEED) $(LONG_NEEDS)
+
 # In one call: apart from each other, the programs would have their dependencies built several times.
 build: need-build ## Builds the programs for use: target/release/socksd, socks-forward and others.
 	$(CARGO) build --release --locked -p socksd -p socks-client -p krb-testenv -p tests \
 		--bin socksd --bin socks-forward --bin krb-testenv --bin demo-web
+
+OUT = $(or $(CARGO_TARGET_DIR),target)
+
+manual: build ## Writes manual pages and shell completions: target/manual.
+	$(OUT)/release/socksd --write-manual $(OUT)/manual
+	$(OUT)/release/socks-forward --write-manual $(OUT)/manual
+
+deb: build ## Makes Debian packages of the gateway and of socks-forward: target/debian.
+	@$(NEED) $(DEB_NEEDS)
+	scripts/deb $(OUT)/release $(OUT)/debian
 
 # Debian's own is without GSSAPI. This one comes into a cache outside the tree.
 .PHONY: dante
@@ -55,7 +71,7 @@ test: need-test dante build ## Runs every test, with bounded copies of the long 
 	$(CARGO) test --locked --workspace --exclude tests
 	SOCKSD_TEST_PROFILE=release $(CARGO) test --locked -p tests -- --test-threads=$(THREADS)
 
-test-long: need-test dante build ## Runs what takes long: large loads, soaks, and a round of each benchmark.
+test-long: need-long dante build ## Runs what takes long: large loads, soaks, and a round of each benchmark.
 	SOCKSD_TEST_PROFILE=release $(CARGO) test --locked --release -p tests $(LONG_TESTS) -- --ignored --test-threads=1
 	$(CARGO) bench --locked -p tests --bench relay -- --rounds 1
 	$(CARGO) bench --locked -p tests --bench connections -- --rounds 1

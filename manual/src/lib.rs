@@ -23,6 +23,8 @@ use clap::Command;
 use clap_complete::Shell;
 use clap_mangen::Man;
 
+/// An apostrophe that means itself, as the rendered text names it.
+const QUOTE: &str = ".ie \\n(.g .ds Aq \\(aq\n.el .ds Aq '\n";
 /// The flag that [`asked_for`] looks for.
 const FLAG: &str = "--write-manual";
 /// The shells, and where each looks for completions below `/usr/share`, `@` being the program.
@@ -97,12 +99,11 @@ impl<'a> Manual<'a> {
 
     /// Writes the page of a command and, with the program's name before theirs, those of its commands.
     fn page(&self, command: &Command, name: &str, folder: &Path) -> io::Result<()> {
-        let man = Man::new(command.clone().display_name(name.to_owned()))
-            .section(self.number.to_string())
-            .title(name.to_uppercase())
-            .manual("");
-        let mut text = Vec::new();
-        man.render_title(&mut text)?;
+        let man = Man::new(command.clone().display_name(name.to_owned()));
+        let version = command.get_version().unwrap_or_default();
+        let (title, program) = (escaped(&name.to_uppercase()), self.command.get_name());
+        let mut text =
+            format!("{QUOTE}.TH {title} {} \"\" \"{program} {version}\"\n", self.number).into_bytes();
         man.render_name_section(&mut text)?;
         man.render_synopsis_section(&mut text)?;
         man.render_description_section(&mut text)?;
@@ -122,7 +123,8 @@ impl<'a> Manual<'a> {
         if name == self.command.get_name() {
             self.sections.iter().try_for_each(|section| section.render(&mut text))?;
         }
-        publish(&folder.join(format!("{name}.{}", self.number)), &text)?;
+        let text = without_needless_breaks(&String::from_utf8_lossy(&text));
+        publish(&folder.join(format!("{name}.{}", self.number)), text.as_bytes())?;
         below.iter().try_for_each(|(name, below)| self.page(below, name, folder))
     }
 }
@@ -147,6 +149,18 @@ impl Section<'_> {
 fn escaped(text: &str) -> String {
     let text = text.replace('\\', "\\\\").replace('-', "\\-");
     if text.starts_with(['.', '\'']) { format!("\\&{text}") } else { text }
+}
+
+/// The page without a line break before or behind a blank line, which means nothing.
+fn without_needless_breaks(page: &str) -> String {
+    let lines: Vec<&str> = page.lines().collect();
+    let at = |index: Option<usize>| index.and_then(|index| lines.get(index)).copied();
+    let is_blank = |index: Option<usize>| matches!(at(index), Some("" | ".sp"));
+    let is_needless = |index: usize| {
+        at(Some(index)) == Some(".br") && (is_blank(index.checked_sub(1)) || is_blank(Some(index + 1)))
+    };
+    let kept = (0..lines.len()).filter(|&index| !is_needless(index)).filter_map(|index| at(Some(index)));
+    kept.flat_map(|line| [line, "\n"]).collect()
 }
 
 fn publish(path: &Path, text: &[u8]) -> io::Result<()> {
@@ -177,7 +191,7 @@ mod tests {
     fn each_command_has_a_page_that_the_programs_page_names() {
         let folder = written();
         let main = read(&folder, "man/man8/hello.8");
-        assert!(main.starts_with(".ie") && main.contains(".TH HELLO 8"), "{main}");
+        assert!(main.starts_with(".ie") && main.contains(".TH HELLO 8 \"\" \"hello 1.0\"\n"), "{main}");
         assert!(main.contains("\\fBhello\\-loudly\\fR(8)\nWith a voice"), "{main}");
         assert!(read(&folder, "man/man8/hello-loudly.8").contains("\\-\\-volume"), "{main}");
     }
@@ -188,6 +202,11 @@ mod tests {
         assert!(
             main.contains(".SH \"FILES\"\n.TP\n\\fB/etc/hello\\fR\nwhom\n\\&.to greet\n.PP\nA paragraph.\n")
         );
+    }
+
+    #[test]
+    fn breaks_beside_blank_lines_are_left_out() {
+        assert_eq!(without_needless_breaks("a\n.br\n.sp\n.br\n\nb\n.br\nc\n"), "a\n.sp\n\nb\n.br\nc\n");
     }
 
     #[test]

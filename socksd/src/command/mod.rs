@@ -25,7 +25,7 @@ pub(crate) use self::screen::{fail, say};
 #[derive(Debug, Parser)]
 #[command(version, propagate_version = true, disable_help_subcommand = true)]
 pub(crate) struct Arguments {
-    /// When to colour what a person reads
+    /// When to colour what a person reads; auto: on a terminal, unless NO_COLOR is set or TERM is dumb
     #[arg(long, global = true, value_name = "WHEN", value_enum, default_value = "auto")]
     color: screen::Color,
     #[command(subcommand)]

@@ -10,14 +10,12 @@ use socks_config::{Finding, Findings, Severity};
 
 use super::Exit;
 
+// The words below are explained by the option's own text.
 /// When words are coloured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum Color {
-    /// On a terminal, unless `NO_COLOR` is set or `TERM` is `dumb`
     Auto,
-    /// Always
     Always,
-    /// Never
     Never,
 }
 
