@@ -53,7 +53,11 @@ impl Rival {
         Self::start(&mut command, address, folder)
     }
 
-    pub(crate) fn start(command: &mut Command, address: SocketAddr, folder: Folder) -> Self {
+    /// Starts a server that keeps its files in that folder, and waits until it listens.
+    ///
+    /// # Panics
+    /// When it cannot be started, or does not come up.
+    pub fn start(command: &mut Command, address: SocketAddr, folder: Folder) -> Self {
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let child = command.spawn().unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
         let rival = Self { child, address, folder };

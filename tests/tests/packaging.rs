@@ -172,7 +172,7 @@ fn permitted() -> BTreeSet<String> {
         let words = |sets: &str| calls(&sets.split(' ').collect::<Vec<_>>());
         match sets.strip_prefix('~') {
             None => permitted.extend(words(sets)),
-            Some(sets) => words(sets).iter().for_each(|call| drop(permitted.remove(call))),
+            Some(sets) => permitted = permitted.difference(&words(sets)).cloned().collect(),
         }
     }
     permitted
