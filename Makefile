@@ -16,7 +16,7 @@ TEST_NEEDS := $(BUILD_NEEDS) socksify=dante-client danted=dante-server microsock
 	$(REALM_NEEDS) gss-client=krb5-gss-samples faketime=faketime ssh=openssh-client \
 	promtool=prometheus dnsmasq=dnsmasq-base drill=ldnsutils \
 	/usr/share/zoneinfo/Europe/Berlin=tzdata \
-	systemd-analyze=systemd strace=strace man=man-db mandoc=mandoc zsh=zsh fish=fish openssl=openssl
+	systemd-analyze=systemd strace=strace man=man-db mandoc=mandoc zsh=zsh fish=fish openssl=openssl script=bsdutils
 DEB_NEEDS := dpkg-shlibdeps=dpkg-dev strip=binutils
 LONG_NEEDS := $(DEB_NEEDS) lintian=lintian debootstrap=debootstrap
 

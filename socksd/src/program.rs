@@ -12,7 +12,7 @@ use crate::command::{Arguments, Exit, fail};
 
 const SIGNALS: &str = "\
 SIGHUP: reads all files anew; if there is any mistake, nothing changes
-SIGTERM: ends the gateway; each open session writes its record
+SIGTERM: takes no new clients and lets open sessions go on for `drain-timeout` at most; a second one ends them at once
 SIGINT: as SIGTERM";
 const FILES: &str = "\
 /etc/socksd/socksd.yaml: how the gateway runs
