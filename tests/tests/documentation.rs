@@ -279,3 +279,34 @@ fn every_option_in_a_command_of_the_documentation_exists() {
     }
     assert!(count > 20, "only {count} options");
 }
+
+/// The names that a page's headings have for links: `## Two words` is `two-words`.
+fn anchors(page: &str) -> BTreeSet<String> {
+    let headings = page.lines().filter(|line| line.starts_with('#'));
+    let kept = |letter: &char| letter.is_alphanumeric() || [' ', '-', '_'].contains(letter);
+    let name = |heading: &str| heading.trim_start_matches('#').trim().to_lowercase();
+    headings.map(|it| name(it).chars().filter(kept).collect::<String>().replace(' ', "-")).collect()
+}
+
+#[test]
+fn every_link_in_the_documentation_leads_somewhere() {
+    let mut count = 0;
+    for (path, _) in pages() {
+        let page = fs::read_to_string(&path).expect("a page");
+        let folder = path.parent().expect("a folder");
+        // A link may be broken over two lines.
+        let text = page.replace("]\n(", "](");
+        let links = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+        for link in links.filter(|link| !link.contains("://")) {
+            let (file, anchor) = link.split_once('#').unwrap_or((link, ""));
+            let target = if file.is_empty() { path.clone() } else { folder.join(file) };
+            assert!(target.exists(), "{}: no `{link}`", path.display());
+            if !anchor.is_empty() {
+                let target = fs::read_to_string(&target).expect("a page");
+                assert!(anchors(&target).contains(anchor), "{}: no `{link}`", path.display());
+            }
+            count += 1;
+        }
+    }
+    assert!(count > 50, "only {count} links");
+}
