@@ -163,6 +163,8 @@ fn is_laid_out(system: &System) {
 
 /// As the operator goes on: the shipped files first, then files of his own.
 fn runs_as_its_own_user(system: &System) {
+    // The unit's RuntimeDirectory; nothing of systemd runs here.
+    system.run(&["install", "-d", "-o", "socksd", "/run/socksd"]).succeeded();
     let as_socksd = |words: &[&str]| {
         let mut all = vec!["runuser", "-u", "socksd", "--", "/usr/bin/socksd"];
         all.extend(words);
@@ -195,6 +197,8 @@ fn runs_as_its_own_user(system: &System) {
     assert_eq!(client.connect_to(echo.address).code, 0x00);
     client.expect_echo(b"hello");
     drop(client);
+    let status = system.run(&["socksd", "status"]).succeeded().text();
+    assert!(status.contains("ready     yes"), "{status}");
     // runuser passes the signal on.
     process::signal(gateway.id(), Signal::TERM);
     assert!(log.wait_for_end(DEADLINE), "{}", log.text());

@@ -25,8 +25,16 @@ pub(crate) enum Exit {
 
 impl Exit {
     /// All of them, in the order of their numbers.
-    pub(crate) const ALL: [Self; 8] =
-        [Self::Done, Self::No, Self::Usage, Self::Unavailable, Self::Software, Self::System, Self::Denied, Self::Config];
+    pub(crate) const ALL: [Self; 8] = [
+        Self::Done,
+        Self::No,
+        Self::Usage,
+        Self::Unavailable,
+        Self::Software,
+        Self::System,
+        Self::Denied,
+        Self::Config,
+    ];
 
     /// What it means, in the words of the manual.
     pub(crate) fn meaning(self) -> &'static str {
