@@ -5,7 +5,6 @@ use std::net::SocketAddr;
 use std::sync::{Arc, MutexGuard};
 
 use jiff::Timestamp;
-use serde::Serialize;
 use socks_core::relay::Way;
 use socks_core::wire::{Command, ReplyCode};
 use socks_core::{Identity, IdentityName};
@@ -15,8 +14,9 @@ use crate::gateway::Gateway;
 use crate::outcome::{Concern, End, Verdict};
 use crate::roster::{Facts, Live};
 
-/// The version of the record's shape; it grows when a field changes its meaning or goes away.
-const VERSION: u8 = 1;
+mod line;
+
+use line::{Line, VERSION};
 
 /// One session as it sees itself. Dropping it writes the end record, if nobody has yet.
 pub(crate) struct Record {
@@ -212,78 +212,6 @@ pub(crate) fn holder(identity: &Identity, client: SocketAddr) -> Box<str> {
         IdentityName::Anonymous => crate::admission::Source::of(client.ip()).to_string().into(),
         _ => identity.to_string().into(),
     }
-}
-
-/// One line of the audit file. Its fields are described in `docs/audit.md`.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "kebab-case")]
-struct Line<'a> {
-    v: u8,
-    event: &'static str,
-    session: String,
-    time: Timestamp,
-    started: Timestamp,
-    listener: &'a str,
-    client: SocketAddr,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    method: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    identity: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    claimed_identity: Option<String>,
-    #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    groups: &'a [Box<str>],
-    #[serde(skip_serializing_if = "Option::is_none")]
-    groups_missing: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    attributes: Option<&'a BTreeMap<Box<str>, Box<str>>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    protection: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    valid_until: Option<Timestamp>,
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    expired: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    command: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    target: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    dialled: Option<SocketAddr>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    bound: Option<SocketAddr>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    advertised: Option<SocketAddr>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    peer: Option<SocketAddr>,
-    #[serde(skip_serializing_if = "is_zero")]
-    refused_peers: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    rule: Option<&'a str>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    logged_by: Vec<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    policy: Option<u64>,
-    verdict: &'static str,
-    cause: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    detail: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    reply: Option<u8>,
-    up: u64,
-    down: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    datagrams_up: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    datagrams_down: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    destinations: Option<u64>,
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    drops: BTreeMap<&'static str, u64>,
-    seconds: f64,
-}
-
-fn is_zero(count: &u64) -> bool {
-    *count == 0
 }
 
 #[cfg(test)]
