@@ -1,230 +1,155 @@
-//! The audit file: JSON lines, one per session, written by a thread of its own.
+//! The audit stream: JSON lines, one per session and per event, for each target through a queue and a thread
+//! of its own.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, SendError, SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
-use std::time::Duration;
+mod event;
+mod fields;
+mod file;
+mod journal;
+mod queue;
+mod stdout;
+mod syslog;
+mod target;
+mod writer;
+
+use std::io;
+use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
 use serde::Serialize;
-use tracing::error;
 
-use crate::log::GATHER;
+use crate::config::{AuditConfig, TargetConfig};
 
-/// Records that may wait for the disk.
-const QUEUE: usize = 65_536;
-/// Waiting records from which on no new session is taken, so that those that run still find room.
-const FULL_ENOUGH: usize = QUEUE / 2;
-/// Pause before a failed write is tried again.
-const RETRY: Duration = Duration::from_millis(500);
-/// Tries for what is still waiting when the gateway stops.
-const LAST_TRIES: u32 = 4;
+pub(crate) use event::{Agent, Event, ReloadResult};
+use target::{Counts, Target};
 
-/// Where records go. Without a file they stand in the log only.
+/// The version of the records' shape; it grows when a field changes its meaning or goes away.
+pub(crate) const VERSION: u8 = 1;
+/// What most records have room in.
+const USUAL_LINE: usize = 1024;
+
+/// Where records go. Without a target they stand in the log only.
 #[derive(Debug)]
 pub(crate) struct Audit {
-    writer: Option<Writer>,
+    targets: RwLock<Vec<Target>>,
+    /// Those that a reload has taken out, and that may still have something to write.
+    retired: RwLock<Vec<Target>>,
 }
 
+/// The targets of another configuration, open and ready to be written to.
 #[derive(Debug)]
-struct Writer {
-    queue: Mutex<Option<SyncSender<Vec<u8>>>>,
-    state: Arc<State>,
-    thread: Mutex<Option<JoinHandle<()>>>,
+pub(crate) struct Prepared {
+    /// In the order of the configuration; `None`: the one that is there stays.
+    targets: Vec<(TargetConfig, Option<Target>)>,
 }
 
-#[derive(Debug, Default)]
-struct State {
-    waiting: AtomicUsize,
-    failing: AtomicBool,
-    closing: AtomicBool,
-    patient: AtomicBool,
+/// A target that cannot be opened.
+#[derive(Debug, thiserror::Error)]
+#[error("audit target `{place}`: {error}")]
+pub(crate) struct OpenError {
+    place: String,
+    error: io::Error,
 }
 
 impl Audit {
-    /// No audit file.
-    pub(crate) fn off() -> Self {
-        Self { writer: None }
+    /// Opens all targets (files are created with mode 0640) and starts their writers.
+    ///
+    /// # Errors
+    /// The system's, for a file that cannot be opened. Servers need not be there yet.
+    pub(crate) fn open(config: &AuditConfig) -> Result<Self, OpenError> {
+        let targets = config.targets.iter().map(Target::open).collect::<Result<_, _>>()?;
+        Ok(Self { targets: RwLock::new(targets), retired: RwLock::default() })
     }
 
-    /// Opens the file for appending (mode 0640 when it is new) and starts the writer.
-    pub(crate) fn open(path: &Path) -> io::Result<Self> {
-        let mut file = Output::open(path)?;
-        let (queue, records) = sync_channel(QUEUE);
-        let state = Arc::new(State::default());
-        let shared = Arc::clone(&state);
-        let thread = std::thread::Builder::new()
-            .name("audit".into())
-            .spawn(move || write_all(&mut file, &records, &shared))?;
-        Ok(Self {
-            writer: Some(Writer { queue: Mutex::new(Some(queue)), state, thread: Mutex::new(Some(thread)) }),
-        })
-    }
-
-    /// Appends one record. It waits for nothing; what finds no room goes to the log instead.
-    pub(crate) fn write(&self, record: &impl Serialize) {
-        let Some(writer) = &self.writer else { return };
-        let Ok(mut line) = serde_json::to_vec(record) else { return };
-        line.push(b'\n');
-        writer.state.waiting.fetch_add(1, Ordering::Relaxed);
-        let queue = writer.queue.lock().unwrap_or_else(PoisonError::into_inner);
-        let sent = queue.as_ref().map(|queue| match writer.state.patient.load(Ordering::Relaxed) {
-            true => queue.send(line).map_err(|SendError(line)| TrySendError::Disconnected(line)),
-            false => queue.try_send(line),
-        });
-        let lost = match sent {
-            Some(Ok(())) => return,
-            Some(Err(TrySendError::Full(line) | TrySendError::Disconnected(line))) => line,
-            None => return,
+    /// Opens what another configuration has more, and changes nothing yet.
+    ///
+    /// # Errors
+    /// Those of [`Audit::open`].
+    pub(crate) fn prepare(&self, config: &AuditConfig) -> Result<Prepared, OpenError> {
+        let now = self.targets();
+        let is_there = |target: &TargetConfig| now.iter().any(|open| open.config() == target);
+        let open = |target: &TargetConfig| {
+            let opened = if is_there(target) { None } else { Some(Target::open(target)?) };
+            Ok((target.clone(), opened))
         };
-        writer.state.waiting.fetch_sub(1, Ordering::Relaxed);
-        error!(record = %String::from_utf8_lossy(&lost).trim_end(), "audit queue is full; the record stands here only");
+        let targets = config.targets.iter().map(open).collect::<Result<_, _>>()?;
+        Ok(Prepared { targets })
     }
 
-    /// Tells whether new sessions must wait: the last write failed, or too many records are waiting.
-    pub(crate) fn is_failing(&self) -> bool {
-        self.writer.as_ref().is_some_and(|writer| {
-            writer.state.failing.load(Ordering::Relaxed)
-                || writer.state.waiting.load(Ordering::Relaxed) > FULL_ENOUGH
-        })
+    /// Writes to these targets from now on. The others write what they have, and end.
+    pub(crate) fn change(&self, prepared: Prepared) {
+        let mut targets = self.targets.write().unwrap_or_else(PoisonError::into_inner);
+        let mut before = std::mem::take(&mut *targets);
+        for (config, opened) in prepared.targets {
+            let place = before.iter().position(|target| *target.config() == config);
+            targets.extend(opened.or_else(|| place.map(|place| before.swap_remove(place))));
+        }
+        // Nobody holds this list, so no record can come to those any more.
+        drop(targets);
+        for target in &before {
+            target.finish();
+        }
+        let mut retired = self.retired.write().unwrap_or_else(PoisonError::into_inner);
+        retired.retain(|target| !target.has_ended());
+        retired.append(&mut before);
     }
 
-    /// From now on a record waits for room: the gateway stops, and all sessions end at once.
+    /// Appends one record. It waits for nothing.
+    pub(crate) fn write(&self, record: &impl Serialize) {
+        let targets = self.targets();
+        if targets.is_empty() {
+            return;
+        }
+        let mut line = Vec::with_capacity(USUAL_LINE);
+        if serde_json::to_writer(&mut line, record).is_err() {
+            return;
+        }
+        line.push(b'\n');
+        for target in &*targets {
+            target.push(&line);
+        }
+    }
+
+    /// Appends the record of something that is no session.
+    pub(crate) fn tell(&self, event: &Event<'_>) {
+        self.write(&event.now());
+    }
+
+    /// Tells whether a new session must be refused: a target fails that may not, or too many records wait.
+    pub(crate) fn refuses(&self) -> bool {
+        self.targets().iter().any(Target::refuses)
+    }
+
+    /// Tells whether a new session had better wait a moment: records are written, but others come faster.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.targets().iter().any(Target::is_behind)
+    }
+
+    /// Opens files anew, because somebody has moved them away.
+    pub(crate) fn reopen(&self) {
+        self.targets().iter().for_each(Target::reopen);
+    }
+
+    /// From now on every record finds room: the gateway stops, and all sessions end at once.
     pub(crate) fn be_patient(&self) {
-        if let Some(writer) = &self.writer {
-            writer.state.patient.store(true, Ordering::Relaxed);
-        }
+        self.targets().iter().for_each(Target::be_patient);
     }
 
-    /// Writes what is waiting and ends the writer.
+    /// Writes what is waiting and ends the writers.
     pub(crate) fn close(&self) {
-        let Some(writer) = &self.writer else { return };
-        writer.state.closing.store(true, Ordering::Relaxed);
-        drop(writer.queue.lock().unwrap_or_else(PoisonError::into_inner).take());
-        if let Some(thread) = writer.thread.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            let _ = thread.join();
-        }
-    }
-}
-
-/// The open file, opened anew when somebody moved it away (log rotation).
-#[derive(Debug)]
-struct Output {
-    path: PathBuf,
-    file: File,
-}
-
-impl Output {
-    fn open(path: &Path) -> io::Result<Self> {
-        let file = OpenOptions::new().create(true).append(true).mode(0o640).open(path)?;
-        Ok(Self { path: path.to_owned(), file })
+        let retired = self.retired.read().unwrap_or_else(PoisonError::into_inner);
+        let targets = self.targets();
+        targets.iter().for_each(Target::finish);
+        targets.iter().chain(&*retired).for_each(Target::wait_for_end);
     }
 
-    /// Appends what `rest` still holds, and takes from it what was written.
-    fn append(&mut self, rest: &mut &[u8]) -> io::Result<()> {
-        if self.was_moved() {
-            *self = Self::open(&self.path)?;
-        }
-        while !rest.is_empty() {
-            match self.file.write(rest) {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(written) => *rest = rest.get(written..).unwrap_or_default(),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
+    /// How each target does, in the order of the configuration.
+    pub(crate) fn counts(&self) -> Vec<Counts> {
+        self.targets().iter().map(Target::counts).collect()
     }
 
-    fn was_moved(&self) -> bool {
-        use std::os::unix::fs::MetadataExt;
-        match (self.file.metadata(), std::fs::metadata(&self.path)) {
-            (Ok(open), Ok(named)) => (open.dev(), open.ino()) != (named.dev(), named.ino()),
-            (_, named) => named.is_err(),
-        }
+    fn targets(&self) -> RwLockReadGuard<'_, Vec<Target>> {
+        self.targets.read().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// The most octets that go to the file with one write.
-const BATCH: usize = 256 * 1024;
-
-fn write_all(output: &mut Output, records: &Receiver<Vec<u8>>, state: &State) {
-    let mut batch = Vec::new();
-    while let Ok(first) = records.recv() {
-        batch.extend_from_slice(&first);
-        // What comes within a moment goes out with one write; waking this thread for each would cost more.
-        if !state.closing.load(Ordering::Relaxed) {
-            std::thread::sleep(GATHER);
-        }
-        let mut count = 1;
-        while batch.len() < BATCH
-            && let Ok(next) = records.try_recv()
-        {
-            batch.extend_from_slice(&next);
-            count += 1;
-        }
-        write_batch(output, &batch, state);
-        batch.clear();
-        state.waiting.fetch_sub(count, Ordering::Relaxed);
-    }
-}
-
-/// Tries until it is written; when the gateway stops, a few times more and then into the log.
-fn write_batch(output: &mut Output, batch: &[u8], state: &State) {
-    let mut last_tries = 0;
-    let mut rest = batch;
-    while let Err(error) = output.append(&mut rest) {
-        if !state.failing.swap(true, Ordering::Relaxed) {
-            error!(path = %output.path.display(), %error, "audit file cannot be written; new sessions are refused");
-        }
-        if state.closing.load(Ordering::Relaxed) {
-            last_tries += 1;
-            if last_tries > LAST_TRIES {
-                error!(records = %String::from_utf8_lossy(rest), "audit records that could not be written");
-                return;
-            }
-        }
-        std::thread::sleep(RETRY);
-    }
-    state.failing.store(false, Ordering::Relaxed);
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_was_written_stands_in_the_file_after_close() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("audit.jsonl");
-        let audit = Audit::open(&path).unwrap();
-        for number in 0..1000 {
-            audit.write(&number);
-        }
-        audit.close();
-        let text = std::fs::read_to_string(&path).unwrap();
-        assert_eq!(text.lines().count(), 1000);
-        assert_eq!(text.lines().last(), Some("999"));
-    }
-
-    #[test]
-    fn a_file_that_was_moved_away_is_opened_anew() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("audit.jsonl");
-        let mut output = Output::open(&path).unwrap();
-        output.append(&mut &b"old\n"[..]).unwrap();
-        std::fs::rename(&path, folder.path().join("audit.1")).unwrap();
-        output.append(&mut &b"new\n"[..]).unwrap();
-        assert_eq!(std::fs::read_to_string(&path).unwrap(), "new\n");
-    }
-
-    #[test]
-    fn a_folder_that_is_missing_is_an_error_at_the_start() {
-        let folder = tempfile::tempdir().unwrap();
-        assert!(Audit::open(&folder.path().join("missing/audit.jsonl")).is_err());
-    }
-}
+mod tests;

@@ -15,8 +15,7 @@ use tokio::sync::Semaphore;
 use tracing::warn;
 
 use crate::admission::{Admission, RuleSessions};
-use crate::audit::Audit;
-use crate::config::OnAuditFailure;
+use crate::audit::{Audit, Event};
 use crate::metrics::Metrics;
 use crate::own::{OwnSockets, Transport};
 use crate::refusals::Refusals;
@@ -78,8 +77,7 @@ impl Gateway {
     }
 
     pub(crate) fn next_session(&self) -> SessionId {
-        let boot = u64::try_from(self.started.as_millisecond()).unwrap_or_default();
-        SessionId { boot, number: self.sessions.fetch_add(1, Ordering::Relaxed) + 1 }
+        SessionId { boot: self.boot(), number: self.sessions.fetch_add(1, Ordering::Relaxed) + 1 }
     }
 
     /// When it started.
@@ -94,14 +92,35 @@ impl Gateway {
 
     /// Why no new session would be served; `None`: it would.
     pub(crate) fn unready(&self) -> Option<&'static str> {
-        let is_strict = self.snapshot.load().settings.audit.on_failure == OnAuditFailure::Refuse;
         if self.draining.load(Ordering::Relaxed) {
             Some("the gateway stops")
-        } else if is_strict && self.audit.is_failing() {
-            Some("the audit file cannot be written")
+        } else if self.audit.refuses() {
+            Some("records cannot be written")
         } else {
             None
         }
+    }
+
+    /// Leaves the record that the gateway begins to serve.
+    pub(crate) fn tell_of_start(&self) {
+        let (boot, version, pid) =
+            (format!("{:x}", self.boot()), env!("CARGO_PKG_VERSION"), std::process::id());
+        let policy = self.snapshot.load().ruleset.generation();
+        self.audit.tell(&Event::GatewayStart { boot: &boot, version, pid, policy });
+    }
+
+    /// Leaves the record that no session will follow.
+    pub(crate) fn tell_of_stop(&self) {
+        let (boot, pid) = (format!("{:x}", self.boot()), std::process::id());
+        let sessions = self.sessions.load(Ordering::Relaxed);
+        let seconds = Timestamp::now().duration_since(self.started).as_secs_f64();
+        let seconds = (seconds.max(0.0) * 1e3).round() / 1e3;
+        self.audit.tell(&Event::GatewayStop { boot: &boot, pid, sessions, seconds });
+    }
+
+    /// What the numbers of this gateway's sessions begin with.
+    fn boot(&self) -> u64 {
+        u64::try_from(self.started.as_millisecond()).unwrap_or_default()
     }
 
     /// Says that sessions which are dropped from now on end because the gateway stops.

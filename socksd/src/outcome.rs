@@ -29,7 +29,7 @@ pub(crate) enum End {
     NoMethodForSource,
     /// A limit on sessions is reached.
     Full(Full),
-    /// The audit file cannot be written, and the configuration does not let sessions go on without.
+    /// Records cannot be written, and the configuration does not let sessions go on without.
     AuditFailing,
     /// The client's greeting is none.
     Greeting(ReceiveError),

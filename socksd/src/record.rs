@@ -10,13 +10,14 @@ use socks_core::wire::{Command, ReplyCode};
 use socks_core::{Identity, IdentityName};
 use tracing::{debug, error, info, warn};
 
+use crate::audit::VERSION;
 use crate::gateway::Gateway;
 use crate::outcome::{Concern, End, Verdict};
 use crate::roster::{Facts, Live};
 
 mod line;
 
-use line::{Line, VERSION};
+use line::{Line, Opening};
 
 /// One session as it sees itself. Dropping it writes the end record, if nobody has yet.
 pub(crate) struct Record {
@@ -97,20 +98,30 @@ impl Record {
         }
     }
 
+    /// Writes the start record, if those are wanted: octets may flow from now on.
+    pub(crate) fn open_up(&self, wanted: bool) {
+        if wanted {
+            let facts = self.facts();
+            let opening = self.opening(&facts, "session-start", Timestamp::now());
+            self.gateway.audit.write(&opening);
+        }
+    }
+
     fn write(&self, facts: &Facts, end: &End) {
         let line = self.line(facts, end);
+        let opening = &line.opening;
         info!(
-            session = line.session,
-            client = %line.client,
-            method = line.method,
-            identity = line.identity,
-            groups_missing = line.groups_missing,
-            protection = line.protection,
-            command = line.command,
-            target = line.target.as_deref(),
-            dialled = line.dialled.map(tracing::field::display),
-            peer = line.peer.map(tracing::field::display),
-            rule = line.rule,
+            session = opening.session,
+            client = %opening.client,
+            method = opening.method,
+            identity = opening.identity,
+            groups_missing = opening.groups_missing,
+            protection = opening.protection,
+            command = opening.command,
+            target = opening.target.as_deref(),
+            dialled = opening.dialled.map(tracing::field::display),
+            peer = opening.peer.map(tracing::field::display),
+            rule = opening.rule,
             verdict = line.verdict,
             cause = line.cause,
             detail = line.detail,
@@ -122,13 +133,11 @@ impl Record {
         self.gateway.audit.write(&line);
     }
 
-    fn line<'a>(&'a self, facts: &'a Facts, end: &'a End) -> Line<'a> {
+    fn opening<'a>(&'a self, facts: &'a Facts, event: &'static str, time: Timestamp) -> Opening<'a> {
         let identity = facts.identity.as_deref();
-        let claimed = end.claimed();
-        let time = Timestamp::now();
-        Line {
+        Opening {
             v: VERSION,
-            event: "session",
+            event,
             session: self.live.id.to_string(),
             time,
             started: self.live.started,
@@ -136,23 +145,31 @@ impl Record {
             client: self.client(),
             method: facts.method.as_deref(),
             identity: identity.map(ToString::to_string),
-            claimed_identity: claimed.map(|name| name.escape_debug().to_string()),
             groups: identity.map_or(&[][..], |identity| &identity.groups),
             groups_missing: facts.groups_missing.as_deref(),
             attributes: identity.map(|identity| &identity.attributes).filter(|map| !map.is_empty()),
             protection: identity.map(|identity| identity.level.as_str()),
             valid_until: identity.and_then(|identity| identity.valid_until),
-            expired: facts.is_open() && identity.is_some_and(|identity| identity.has_expired(time)),
             command: facts.command.map(command_word),
             target: facts.asked.as_ref().map(ToString::to_string),
             dialled: facts.dialled,
             bound: facts.bound,
             advertised: facts.advertised,
             peer: facts.peer,
-            refused_peers: facts.refused_peers,
             rule: facts.rule.as_deref(),
             logged_by: facts.logged_by.iter().map(|rule| &**rule).collect(),
             policy: (facts.generation > 0).then_some(facts.generation),
+        }
+    }
+
+    fn line<'a>(&'a self, facts: &'a Facts, end: &'a End) -> Line<'a> {
+        let time = Timestamp::now();
+        let identity = facts.identity.as_deref();
+        Line {
+            opening: self.opening(facts, "session", time),
+            claimed_identity: end.claimed().map(|name| name.escape_debug().to_string()),
+            expired: facts.is_open() && identity.is_some_and(|identity| identity.has_expired(time)),
+            refused_peers: facts.refused_peers,
             verdict: verdict(facts, end).as_str(),
             cause: end.cause(),
             detail: Some(end.detail()).filter(|detail| !detail.is_empty()),

@@ -9,7 +9,7 @@ use serde::Serialize;
 use tracing::info;
 
 use crate::admission::Source;
-use crate::audit::Audit;
+use crate::audit::{Audit, VERSION};
 use crate::outcome::End;
 
 /// Sources that are told apart within one interval; the rest is counted as one.
@@ -62,7 +62,15 @@ impl Refusals {
         true
     }
 
-    /// Writes what was counted, one record per source, and begins a new interval.
+    /// Writes what was counted, one record per source, and begins a new interval. As long as records find no room
+    /// the interval goes on.
+    pub(crate) fn flush_if_room(&self, audit: &Audit) {
+        if !audit.refuses() {
+            self.flush(audit);
+        }
+    }
+
+    /// Writes what was counted, whether there is room or not: nothing will be counted any more.
     pub(crate) fn flush(&self, audit: &Audit) {
         let ended = {
             let mut guard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -77,7 +85,7 @@ impl Refusals {
             }
             info!(source, count, causes = ?counts.causes, "refusals");
             audit.write(&Line {
-                v: 1,
+                v: VERSION,
                 event: "refusals",
                 time: until,
                 since: ended.since,

@@ -13,11 +13,12 @@ use socks_core::relay;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
-use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio::time::{Interval, MissedTickBehavior, interval, sleep};
 use tracing::{error, info, warn};
 
 use crate::admission::{Full, SessionLimits, Source, Ticket};
-use crate::config::{Limits, Listener, OnAuditFailure};
+use crate::audit::{Agent, Event, ReloadResult};
+use crate::config::{Limits, Listener};
 use crate::dial::KEEPALIVE;
 use crate::gateway::Gateway;
 use crate::log::Log;
@@ -33,6 +34,8 @@ use crate::workers::Seats;
 const BACKLOG: i32 = 4096;
 /// Pause of an accept loop that has no descriptor or memory for another connection.
 pub(crate) const EXHAUSTED_PAUSE: Duration = Duration::from_millis(50);
+/// Pause of an accept loop while records come faster than they are written.
+const BEHIND_PAUSE: Duration = Duration::from_millis(10);
 /// How often the gateway looks after the machine's addresses and its own log.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 /// Descriptors of a session: the client's socket and the target's.
@@ -77,10 +80,11 @@ impl Listening {
     }
 }
 
-/// Serves until a signal says stop. SIGHUP reloads configuration and policy.
+/// Serves until a signal says stop. SIGHUP reloads configuration and policy, SIGUSR1 opens audit files anew.
 pub(crate) async fn run(intake: Intake, listening: Vec<Listening>, sources: &Arc<Sources>) -> io::Result<()> {
     let gateway = intake.gateway.clone();
     let mut reload = signal(SignalKind::hangup())?;
+    let mut reopen = signal(SignalKind::user_defined1())?;
     let mut stop = [signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?];
     let own: Vec<SocketAddr> = listening.iter().map(Listening::local).collect();
     gateway.learn_own_addresses(&own);
@@ -89,10 +93,8 @@ pub(crate) async fn run(intake: Intake, listening: Vec<Listening>, sources: &Arc
         info!(listener = %listening.name, address = %listening.local, "listening");
         accepting.spawn(intake.clone().accept_all(listening));
     }
-    let mut flush = interval(gateway.snapshot.load().settings.audit.refusals_every);
-    let mut look = interval(LOOK_EVERY);
-    flush.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut flush = every(gateway.snapshot.load().settings.audit.refusals_every);
+    let mut look = every(LOOK_EVERY);
     let [terminate, interrupt] = &mut stop;
     loop {
         tokio::select! {
@@ -101,12 +103,19 @@ pub(crate) async fn run(intake: Intake, listening: Vec<Listening>, sources: &Arc
             _ = reload.recv() => {
                 let (gateway, sources) = (gateway.clone(), sources.clone());
                 // Reading and compiling may take long, and this thread carries sessions.
-                let reloading = tokio::task::spawn_blocking(move || drop(reload_files(&gateway, &sources)));
+                let reloading = tokio::task::spawn_blocking(move || drop(reload_files(&gateway, &sources, Agent::Signal)));
                 if reloading.await.is_err() {
                     error!("nothing was reloaded: a bug of the gateway's, see above");
                 }
             }
-            _ = flush.tick() => gateway.refusals.flush(&gateway.audit),
+            _ = reopen.recv() => gateway.audit.reopen(),
+            _ = flush.tick() => {
+                gateway.refusals.flush_if_room(&gateway.audit);
+                let period = gateway.snapshot.load().settings.audit.refusals_every;
+                if flush.period() != period {
+                    flush = every(period);
+                }
+            }
             _ = look.tick() => {
                 gateway.learn_own_addresses(&own);
                 sources.log.tell_of_losses();
@@ -125,6 +134,12 @@ pub(crate) async fn run(intake: Intake, listening: Vec<Listening>, sources: &Arc
     .await;
     gateway.stop();
     Ok(())
+}
+
+fn every(period: Duration) -> Interval {
+    let mut interval = interval(period);
+    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    interval
 }
 
 /// Lets open sessions come to their end, for a while; `at_once` cuts that short.
@@ -155,9 +170,20 @@ pub(crate) struct Reloaded {
 ///
 /// # Errors
 /// All mistakes, as the log has them.
-pub(crate) fn reload_files(gateway: &Gateway, sources: &Sources) -> Result<Reloaded, String> {
+pub(crate) fn reload_files(gateway: &Gateway, sources: &Sources, by: Agent<'_>) -> Result<Reloaded, String> {
     // One after the other: each builds on what the one before has left.
     let _alone = sources.reloading.lock().unwrap_or_else(PoisonError::into_inner);
+    let reloaded = replace(gateway, sources);
+    let (result, warnings, detail) = match &reloaded {
+        Ok(reloaded) => (ReloadResult::Applied, reloaded.warnings.len(), None),
+        Err(why) => (ReloadResult::Refused, 0, why.lines().find(|line| !line.trim().is_empty())),
+    };
+    let policy = gateway.snapshot.load().ruleset.generation();
+    gateway.audit.tell(&Event::Reload { by, result, policy, warnings, detail });
+    reloaded
+}
+
+fn replace(gateway: &Gateway, sources: &Sources) -> Result<Reloaded, String> {
     let before = gateway.snapshot.load_full();
     let checked = match Snapshot::load(&sources.config, &sources.registry, Some(&before)) {
         // The policy was checked against the listeners' new names, and the sockets have the old ones.
@@ -167,14 +193,19 @@ pub(crate) fn reload_files(gateway: &Gateway, sources: &Sources) -> Result<Reloa
         Ok(checked) => Ok(checked),
         Err(findings) => Err(findings.to_string()),
     };
+    let checked = checked.and_then(|checked| {
+        let audit = gateway.audit.prepare(&checked.snapshot.settings.audit);
+        audit.map(|audit| (checked, audit)).map_err(|error| error.to_string())
+    });
     gateway.metrics.reload(checked.is_ok());
-    let checked = checked.inspect_err(|why| error!("nothing was reloaded: {why}"))?;
+    let (checked, audit) = checked.inspect_err(|why| error!("nothing was reloaded: {why}"))?;
     let mut warnings = checked.snapshot.warnings.clone();
     warnings.extend(needs_restart(&before, &checked.snapshot));
     for warning in &warnings {
         warn!("{warning}");
     }
     let policy = checked.snapshot.ruleset.generation();
+    gateway.audit.change(audit);
     gateway.snapshot.store(Arc::new(checked.snapshot));
     // Said only now: who reads it may count on the new policy.
     info!(policy, "reloaded");
@@ -184,12 +215,7 @@ pub(crate) fn reload_files(gateway: &Gateway, sources: &Sources) -> Result<Reloa
 /// Some keys are read only once.
 fn needs_restart(before: &Snapshot, now: &Snapshot) -> Vec<String> {
     let (old, new) = (&before.settings, &now.settings);
-    let unchanged = [
-        ("audit.file", old.audit.file == new.audit.file),
-        ("audit.refusals-every", old.audit.refusals_every == new.audit.refusals_every),
-        ("log", old.log == new.log),
-        ("admin", old.admin == new.admin),
-    ];
+    let unchanged = [("log", old.log == new.log), ("admin", old.admin == new.admin)];
     let changed = unchanged.into_iter().filter(|(_, unchanged)| !unchanged);
     changed
         .map(|(key, _)| format!("`{key}` has changed, which takes a restart; everything else is in force"))
@@ -209,7 +235,10 @@ impl Intake {
     async fn accept_all(self, listening: Listening) {
         loop {
             match listening.socket.accept().await {
-                Ok((socket, client)) => self.admit(&listening.name, socket, client),
+                Ok((socket, client)) => {
+                    self.wait_for_audit().await;
+                    self.admit(&listening.name, socket, client);
+                }
                 Err(error) if is_exhausted(&error) => {
                     self.gateway.metrics.accept_failure(metrics::NO_RESOURCES);
                     if self.gateway.throttle.allow("exhausted") {
@@ -223,6 +252,14 @@ impl Intake {
                     tracing::debug!(%error, "connection lost before it was accepted");
                 }
             }
+        }
+    }
+
+    /// As long as records are written, but others come faster, new clients wait: no record is lost, and nobody who
+    /// is served has to wait.
+    async fn wait_for_audit(&self) {
+        while self.gateway.audit.is_behind() {
+            sleep(BEHIND_PAUSE).await;
         }
     }
 
@@ -248,7 +285,7 @@ impl Intake {
     fn place(&self, client: SocketAddr) -> Result<Ticket, End> {
         let gateway = &self.gateway;
         let snapshot = gateway.snapshot.load();
-        if snapshot.settings.audit.on_failure == OnAuditFailure::Refuse && gateway.audit.is_failing() {
+        if gateway.audit.refuses() {
             return Err(End::AuditFailing);
         }
         let limits = session_limits(&snapshot.settings.limits, self.descriptors);

@@ -4,10 +4,14 @@ use std::fmt;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::OnceLock;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use jsonschema::JSONSchema;
 use serde_json::Value;
+
+use crate::program;
 
 /// One line of the audit file.
 #[derive(Debug, Clone, PartialEq)]
@@ -66,14 +70,36 @@ impl fmt::Display for Record {
 /// All records that stand in a file; a last line that is only half written is left out.
 ///
 /// # Panics
-/// When a whole line is no JSON.
+/// When a whole line is no record as the schema says.
 pub fn read(path: &Path) -> Vec<Record> {
     let text = fs::read_to_string(path).unwrap_or_default();
     let whole = text.rfind('\n').and_then(|end| text.get(..end)).unwrap_or_default();
-    whole
-        .lines()
-        .map(|line| serde_json::from_str(line).map(Record).unwrap_or_else(|error| panic!("{error}: {line}")))
-        .collect()
+    whole.lines().map(parse).collect()
+}
+
+/// The record that a line is.
+///
+/// # Panics
+/// When it is none as the schema says.
+pub fn parse(line: &str) -> Record {
+    let record = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+    if let Err(mistakes) = schema().validate(&record) {
+        let mistakes: Vec<_> =
+            mistakes.map(|mistake| format!("{mistake} at `{}`", mistake.instance_path)).collect();
+        panic!("{mistakes:?}: {line}");
+    }
+    Record(record)
+}
+
+/// The shape that `docs/schema/audit.json` promises.
+fn schema() -> &'static JSONSchema {
+    static SCHEMA: OnceLock<JSONSchema> = OnceLock::new();
+    SCHEMA.get_or_init(|| {
+        let path = program::workspace().join("docs/schema/audit.json");
+        let text = fs::read_to_string(path).expect("the schema");
+        let schema = serde_json::from_str(&text).expect("the schema is JSON");
+        JSONSchema::compile(&schema).expect("a valid schema")
+    })
 }
 
 /// Reads a file again and again until its records are as wanted; `None` when they never are.

@@ -34,6 +34,7 @@ pub struct Setup {
     before: Vec<String>,
     environment: Vec<(OsString, OsString)>,
     keys: String,
+    audit: String,
 }
 
 impl Default for Setup {
@@ -58,6 +59,7 @@ impl Setup {
             before: Vec::new(),
             environment: Vec::new(),
             keys: String::new(),
+            audit: "file: audit.jsonl, refusals-every: 100ms".into(),
         }
     }
 
@@ -96,6 +98,12 @@ impl Setup {
     /// One more key of the configuration, such as `nat64` with `64:ff9b::/96`.
     pub fn key(mut self, key: &str, value: &str) -> Self {
         self.keys.push_str(&format!("{key}: {value}\n"));
+        self
+    }
+
+    /// More keys of `audit`, such as `start: true`.
+    pub fn audit(mut self, keys: &str) -> Self {
+        self.audit = format!("{}, {keys}", self.audit);
         self
     }
 
@@ -224,14 +232,14 @@ impl Setup {
     }
 
     fn config(&self) -> String {
-        let Self { auth, level, listener, .. } = self;
+        let Self { auth, level, listener, audit, .. } = self;
         let limits: Vec<_> = self.limits.iter().map(|(key, value)| format!("{key}: {value}")).collect();
         let limits = limits.join(", ");
         let advertise = self.advertise.map(|address| format!("    advertise: ['{address}']\n"));
         let advertise = advertise.unwrap_or_default();
         format!(
             "listeners:\n  - address: {listener}\n{advertise}auth:\n{auth}policy: policy.yaml\n\
-             limits: {{ {limits} }}\naudit: {{ file: audit.jsonl, refusals-every: 100ms }}\n\
+             limits: {{ {limits} }}\naudit: {{ {audit} }}\n\
              log: {{ format: json, level: {level} }}\n"
         )
     }

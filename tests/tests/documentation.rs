@@ -9,7 +9,7 @@ use std::sync::OnceLock;
 use krb_testenv::Realm;
 use serde_json::Value;
 use tests::command::run;
-use tests::{DEADLINE, Folder, program};
+use tests::{DEADLINE, Folder, audit, program};
 
 /// Blocks of these kinds are not ours to check: other programs' files and commands, and plain text.
 const OTHERS: [&str; 6] = ["powershell", "ini", "toml", "js", "text", "rust,ignore"];
@@ -218,6 +218,9 @@ fn records_in_the_documentation_have_the_fields_of_the_reference() {
         for line in block.text.lines() {
             let record: Value =
                 serde_json::from_str(line).unwrap_or_else(|error| panic!("{}: {error}", block.place));
+            if record.get("event").is_some() {
+                audit::parse(line);
+            }
             let fields = record.as_object().unwrap_or_else(|| panic!("{}: no object", block.place));
             for name in fields.keys() {
                 assert!(words.contains(name.as_str()), "{}: field `{name}`", block.place);

@@ -174,7 +174,7 @@ fn an_audit_file_that_cannot_be_written_keeps_new_sessions_out() {
     std::fs::rename(&audit, gateway.folder().file("audit.1")).expect("it is there");
     std::fs::create_dir(&audit).expect("the place is free");
     drop(Client::tunnel(gateway.address(), echo.address));
-    let told = |line: &str| line.contains("audit file cannot be written").then_some(());
+    let told = |line: &str| line.contains("audit target cannot be written").then_some(());
     assert!(gateway.log().find(DEADLINE, told).is_some());
     let mut refused = Client::connect(gateway.address());
     assert!(refused.receive_all().0.is_empty());

@@ -52,7 +52,8 @@ impl Expected {
             assert_eq!(causes, [*cause], "the records of {client}: {of_client:#?}");
         }
         assert_eq!(counts(records).values().sum::<usize>(), self.0.len());
-        let ids: BTreeSet<_> = records.iter().map(|record| record.text("session")).collect();
+        let sessions = records.iter().filter(|record| record.is_session());
+        let ids: BTreeSet<_> = sessions.map(|record| record.text("session")).collect();
         assert_eq!(ids.len(), self.0.len(), "no two sessions share an id");
     }
 }

@@ -2,29 +2,15 @@
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
-use serde::Serialize;
 use tracing::info;
 
+use crate::audit::{Agent, Event};
 use crate::roster::Ending;
 use crate::server::{self, Reloaded};
 
 use super::Desk;
 use super::access::Caller;
 use super::rows::Filter;
-
-/// One line of the audit file. Its fields are described in `docs/audit.md`.
-#[derive(Debug, Serialize)]
-struct Line<'a> {
-    v: u8,
-    event: &'static str,
-    time: Timestamp,
-    who: &'a str,
-    act: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    about: Option<&'a str>,
-    result: String,
-}
 
 /// What somebody did.
 struct Act<'a> {
@@ -67,7 +53,7 @@ impl Desk {
     /// # Errors
     /// All mistakes, if there is one; nothing has changed then.
     pub(super) fn reload(&self, caller: &Caller) -> Result<Reloaded, String> {
-        let reloaded = server::reload_files(&self.gateway, &self.sources);
+        let reloaded = server::reload_files(&self.gateway, &self.sources, Agent::Admin { who: &caller.name });
         let result = match &reloaded {
             Ok(reloaded) => format!("policy {} is in force", reloaded.policy),
             Err(_) => "nothing was reloaded".to_owned(),
@@ -79,9 +65,7 @@ impl Desk {
     fn note(&self, caller: &Caller, act: Act<'_>) {
         let Act { name, about, result } = act;
         info!(who = %caller.name, act = name, about, result, "admin");
-        let time = Timestamp::now();
-        let line = Line { v: 1, event: "admin", time, who: &caller.name, act: name, about, result };
-        self.gateway.audit.write(&line);
+        self.gateway.audit.tell(&Event::Admin { who: &caller.name, act: name, about, result: &result });
     }
 }
 

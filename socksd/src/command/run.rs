@@ -62,12 +62,14 @@ pub(super) fn run(config: PathBuf, registry: Registry) -> Result<Exit, Exit> {
     drop(guard);
     let workers = Workers::start(&runtime, threads, LAST_TASKS).map_err(no_thread)?;
     let intake = Intake { gateway: gateway.clone(), seats: workers.seats(), descriptors };
+    gateway.tell_of_start();
     let served = runtime.block_on(server::run(intake, listening, &sources));
     // Each session that is dropped here writes its end record.
     workers.stop();
     runtime.shutdown_timeout(LAST_TASKS);
     gateway.refusals.flush(&gateway.audit);
     drop(admin);
+    gateway.tell_of_stop();
     gateway.audit.close();
     info!("stopped");
     sources.log.tell_of_losses();
@@ -76,9 +78,7 @@ pub(super) fn run(config: PathBuf, registry: Registry) -> Result<Exit, Exit> {
 }
 
 fn open_audit(snapshot: &Snapshot) -> Result<Audit, Exit> {
-    let Some(path) = &snapshot.settings.audit.file else { return Ok(Audit::off()) };
-    Audit::open(path)
-        .map_err(|error| fail(Exit::Config, format_args!("audit file `{}`: {error}", path.display())))
+    Audit::open(&snapshot.settings.audit).map_err(|error| fail(Exit::Config, error))
 }
 
 fn open_admin(gateway: &Arc<Gateway>, sources: &Arc<Sources>) -> Result<Option<Admin>, Exit> {

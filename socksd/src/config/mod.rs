@@ -1,6 +1,7 @@
 //! `socksd.yaml`: how the gateway runs. Every key is described in `docs/configuration.md`.
 
 mod admin;
+mod audit;
 mod limits;
 mod listener;
 
@@ -12,11 +13,14 @@ use socks_config::{Document, Fields, Findings, Node, value};
 use socks_policy::Nat64;
 
 pub(crate) use admin::{AdminConfig, Member, Token};
+#[cfg(test)]
+pub(crate) use audit::TargetTerms;
+pub(crate) use audit::{
+    AuditConfig, Fsync, OnAuditFailure, OnOverflow, SyslogAddress, SyslogConfig, SyslogMessage, TargetConfig,
+    TargetKind,
+};
 pub(crate) use limits::Limits;
 pub(crate) use listener::{Advertised, Listener};
-
-/// How often refusals before authentication are written, unless the configuration says otherwise.
-const REFUSALS_EVERY: Duration = Duration::from_secs(60);
 
 /// A configuration without a mistake; what it names (users, policy) is read by others.
 #[derive(Debug)]
@@ -53,29 +57,6 @@ pub(crate) struct AuthEntry<'a> {
 pub(crate) struct PolicyFile<'a> {
     pub(crate) path: PathBuf,
     pub(crate) node: &'a Node,
-}
-
-/// Where records go.
-#[derive(Debug, Clone)]
-pub(crate) struct AuditConfig {
-    /// The JSON-lines file; none: records stand in the log only.
-    pub(crate) file: Option<PathBuf>,
-    /// Whether new sessions are refused while the file cannot be written.
-    pub(crate) on_failure: OnAuditFailure,
-    pub(crate) refusals_every: Duration,
-}
-
-impl Default for AuditConfig {
-    fn default() -> Self {
-        Self { file: None, on_failure: OnAuditFailure::Refuse, refusals_every: REFUSALS_EVERY }
-    }
-}
-
-/// What happens to new sessions while records cannot be written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum OnAuditFailure {
-    Refuse,
-    Continue,
 }
 
 /// How the log looks.
@@ -118,7 +99,7 @@ impl<'a> Config<'a> {
             config.settings.limits = Limits::read(node, findings);
         }
         if let Some(node) = fields.take("audit") {
-            config.settings.audit = audit(node, base, findings);
+            config.settings.audit = AuditConfig::read(node, base, findings);
         }
         if let Some(node) = fields.take("log") {
             config.settings.log = log(node, findings);
@@ -172,21 +153,6 @@ pub(crate) fn is_word(text: &str) -> bool {
         && text.bytes().all(|octet| octet.is_ascii_lowercase() || octet.is_ascii_digit() || octet == b'-')
 }
 
-fn audit(node: &Node, base: &Path, findings: &mut Findings) -> AuditConfig {
-    let mut config = AuditConfig::default();
-    let Some(mut fields) = node.fields(findings) else { return config };
-    config.file = fields.take("file").and_then(|node| findings.note(node.text())).map(|text| base.join(text));
-    if let Some(every) = time(&mut fields, "refusals-every", findings) {
-        config.refusals_every = every;
-    }
-    let words = [("refuse", OnAuditFailure::Refuse), ("continue", OnAuditFailure::Continue)];
-    if let Some(on_failure) = word(&mut fields, "on-failure", &words, findings) {
-        config.on_failure = on_failure;
-    }
-    fields.finish(findings);
-    config
-}
-
 fn log(node: &Node, findings: &mut Findings) -> LogConfig {
     let mut config = LogConfig::default();
     let Some(mut fields) = node.fields(findings) else { return config };
@@ -229,7 +195,11 @@ fn word<T: Copy>(
     words: &[(&'static str, T)],
     findings: &mut Findings,
 ) -> Option<T> {
-    let node = fields.take(key)?;
+    word_of(fields.take(key)?, words, findings)
+}
+
+/// The value of one of some words.
+fn word_of<T: Copy>(node: &Node, words: &[(&'static str, T)], findings: &mut Findings) -> Option<T> {
     let text = findings.note(node.text())?;
     let found = words.iter().find(|(word, _)| *word == text).map(|(_, value)| *value);
     if found.is_none() {

@@ -26,7 +26,7 @@ fn every_key_of_the_reference_is_read() {
         "{LEAST}limits:\n  handshake-timeout: 1s\n  resolve-timeout: 2s\n  connect-timeout: 3s\n  \
          idle-timeout: 4s\n  bind-timeout: 9s\n  udp-idle-timeout: 10s\n  \
          destinations-per-association: 11\n  max-sessions: 5\n  max-sessions-per-source: 6\n  descriptors-kept-free: 7\n\
-         audit: {{ file: a.jsonl, on-failure: continue, refusals-every: 8s }}\n\
+         audit: {{ file: a.jsonl, on-failure: continue, refusals-every: 8s, start: true }}\n\
          log: {{ format: json, level: debug }}\nnat64: 64:ff9b::/96\n"
     );
     let (settings, _, _, findings) = read(&text);
@@ -49,9 +49,9 @@ fn every_key_of_the_reference_is_read() {
     ];
     assert_eq!(counts, [5, 6, 7, 11]);
     assert_eq!(settings.nat64, "64:ff9b::/96".parse().ok());
-    assert_eq!(settings.audit.file.as_deref(), Some(Path::new("/etc/socksd/a.jsonl")));
-    assert_eq!(settings.audit.on_failure, OnAuditFailure::Continue);
-    assert_eq!(settings.audit.refusals_every.as_secs(), 8);
+    assert_eq!(settings.audit.targets.len(), 1);
+    assert_eq!(settings.audit.targets[0].terms.on_failure, OnAuditFailure::Continue);
+    assert_eq!((settings.audit.refusals_every.as_secs(), settings.audit.start), (8, true));
     assert_eq!((settings.log.format, &*settings.log.level), (LogFormat::Json, "debug"));
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Sessions only add to atomic numbers; whatever takes longer is done by the thread that is asked.
 
+mod audit;
 mod histogram;
 mod label;
 
@@ -22,6 +23,7 @@ use crate::outcome::End;
 use crate::record::verdict;
 use crate::roster::{Facts, Live, Stage};
 
+use audit::AuditMetrics;
 use histogram::Histogram;
 use label::{Label, Rules};
 
@@ -44,7 +46,7 @@ pub(crate) struct Metrics {
     rules_in_force: Gauge,
     loaded: Gauge,
     ready: Gauge,
-    audit_failing: Gauge,
+    audit: AuditMetrics,
     authentication: Family<OfFigure, Counter>,
     keytab: Family<OfAuthenticator, Gauge>,
 }
@@ -114,7 +116,7 @@ impl Metrics {
             rules_in_force: Gauge::default(),
             loaded: Gauge::default(),
             ready: Gauge::default(),
-            audit_failing: Gauge::default(),
+            audit: AuditMetrics::default(),
             authentication: Family::default(),
             keytab: Family::default(),
         };
@@ -171,7 +173,7 @@ impl Metrics {
         let text = "When the files in force were read, seconds since 1970";
         registry.register("loaded_timestamp_seconds", text, self.loaded.clone());
         registry.register("ready", "1 while new sessions are served", self.ready.clone());
-        registry.register("audit_failing", "1 while records cannot be written", self.audit_failing.clone());
+        self.audit.register(registry);
         let text = "When the keytab was last changed, seconds since 1970";
         registry.register("keytab_modified_timestamp_seconds", text, self.keytab.clone());
     }
@@ -236,7 +238,7 @@ impl Metrics {
         self.rules_in_force.set(signed(snapshot.ruleset.rule_count()));
         self.loaded.set(snapshot.loaded.as_second());
         self.ready.set(i64::from(gateway.unready().is_none()));
-        self.audit_failing.set(i64::from(gateway.audit.is_failing()));
+        self.audit.look(&gateway.audit);
         for (name, authenticator) in snapshot.authenticators() {
             let figures = authenticator.figures();
             for (cause, count) in figures.failures {

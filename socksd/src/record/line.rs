@@ -1,4 +1,4 @@
-//! The shape of a session's end record, as one line of the audit file.
+//! The shapes of a session's records, as lines of the audit stream.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -6,13 +6,10 @@ use std::net::SocketAddr;
 use jiff::Timestamp;
 use serde::Serialize;
 
-/// The version of the record's shape; it grows when a field changes its meaning or goes away.
-pub(super) const VERSION: u8 = 1;
-
-/// One line of the audit file. Its fields are described in `docs/audit.md`.
+/// What is known of a session once it is open: its start record, if those are wanted.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub(super) struct Line<'a> {
+pub(super) struct Opening<'a> {
     pub(super) v: u8,
     pub(super) event: &'static str,
     pub(super) session: String,
@@ -24,8 +21,6 @@ pub(super) struct Line<'a> {
     pub(super) method: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) identity: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) claimed_identity: Option<String>,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     pub(super) groups: &'a [Box<str>],
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -36,8 +31,6 @@ pub(super) struct Line<'a> {
     pub(super) protection: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) valid_until: Option<Timestamp>,
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub(super) expired: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) command: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -50,14 +43,26 @@ pub(super) struct Line<'a> {
     pub(super) advertised: Option<SocketAddr>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) peer: Option<SocketAddr>,
-    #[serde(skip_serializing_if = "is_zero")]
-    pub(super) refused_peers: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) rule: Option<&'a str>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) logged_by: Vec<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) policy: Option<u64>,
+}
+
+/// The end record of a session. All fields are described in `docs/audit.md` and `docs/schema/audit.json`.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) struct Line<'a> {
+    #[serde(flatten)]
+    pub(super) opening: Opening<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) claimed_identity: Option<String>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(super) expired: bool,
+    #[serde(skip_serializing_if = "is_zero")]
+    pub(super) refused_peers: u64,
     pub(super) verdict: &'static str,
     pub(super) cause: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]

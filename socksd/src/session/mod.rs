@@ -92,7 +92,11 @@ async fn establish(arrival: Arrival) -> Option<Established> {
         patience,
         impatient_at: Instant::now().checked_add(patience),
     };
-    match steps(socket, &mut session).await {
+    let result = steps(socket, &mut session).await;
+    if result.is_ok() {
+        session.record.open_up(session.snapshot.settings.audit.start);
+    }
+    match result {
         Ok(Step::Connected(connected)) => Some(Established::Tunnel(Tunnel::new(connected, session))),
         Ok(Step::Opened(opened)) => {
             Some(Established::Association(Box::new(Associated::new(opened, session))))

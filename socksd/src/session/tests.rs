@@ -137,7 +137,8 @@ impl Bench {
             "socksd.yaml",
             &format!(
                 "listeners: [{{ address: '127.0.0.1:0' }}]\nauth: [{{ kind: none }}, {{ kind: faulty }}, {{ kind: brief }}, \
-                 {{ kind: groupless }}]\npolicy: policy.yaml\nlimits: {{ {limits} }}\n"
+                 {{ kind: groupless }}]\npolicy: policy.yaml\naudit: {{ file: audit.jsonl }}\n\
+                 limits: {{ {limits} }}\n"
             ),
         );
         write("policy.yaml", policy);
@@ -147,7 +148,7 @@ impl Bench {
         registry.register(Groupless).unwrap();
         let loaded = Snapshot::load(&folder.path().join("socksd.yaml"), &registry, None);
         let snapshot = loaded.unwrap_or_else(|findings| panic!("{findings}")).snapshot;
-        let audit = Audit::open(&folder.path().join("audit.jsonl")).unwrap();
+        let audit = Audit::open(&snapshot.settings.audit).unwrap();
         let gateway = Arc::new(Gateway::new(snapshot, audit, &RelayerOptions::default(), 4));
         Self { gateway, listener: TcpListener::bind("127.0.0.1:0").await.unwrap(), folder }
     }
