@@ -104,9 +104,14 @@ impl Walk {
         if let Some(properties) = schema["properties"].as_object() {
             assert_eq!(schema["additionalProperties"], false, "`{at}` must refuse unknown keys");
             let keys = properties.keys().cloned().collect();
-            let probe = file(json!({ UNKNOWN: 1 }));
+            // A mapping that is for one word of a key, such as a `kind`, has that word.
+            let fixed = properties.iter().filter_map(|(key, schema)| Some((key.clone(), schema.get("const")?.clone())));
+            let fixed: Map<String, Value> = fixed.collect();
+            let mut probe = fixed.clone();
+            probe.insert(UNKNOWN.to_owned(), 1.into());
+            let probe = file(Value::Object(probe));
             self.probes.push(Probe { at: at.to_owned(), keys, words: words.clone(), file: probe });
-            self.properties(properties, spot, &Map::new());
+            self.properties(properties, spot, &fixed);
         }
         if schema["additionalProperties"].is_object() {
             let inner = |value| file(json!({ "probe": value }));
