@@ -15,6 +15,9 @@ use socks_policy::{Context, Ruleset};
 use super::File;
 use crate::config::Config;
 
+/// Folders with other programs' files.
+const OTHERS: [&str; 1] = ["deploy/prometheus"];
+
 /// A key that no mapping has.
 const UNKNOWN: &str = "zzzzzzzz";
 
@@ -105,7 +108,9 @@ impl Walk {
             assert_eq!(schema["additionalProperties"], false, "`{at}` must refuse unknown keys");
             let keys = properties.keys().cloned().collect();
             // A mapping that is for one word of a key, such as a `kind`, has that word.
-            let fixed = properties.iter().filter_map(|(key, schema)| Some((key.clone(), schema.get("const")?.clone())));
+            let fixed = properties
+                .iter()
+                .filter_map(|(key, schema)| Some((key.clone(), schema.get("const")?.clone())));
             let fixed: Map<String, Value> = fixed.collect();
             let mut probe = fixed.clone();
             probe.insert(UNKNOWN.to_owned(), 1.into());
@@ -241,6 +246,9 @@ fn samples() -> Vec<(String, String)> {
 }
 
 fn collect(path: &Path, files: &mut Vec<PathBuf>) {
+    if OTHERS.iter().any(|folder| path.ends_with(folder)) {
+        return;
+    }
     match fs::read_dir(path) {
         Ok(entries) => entries.for_each(|entry| collect(&entry.unwrap().path(), files)),
         Err(_) => files.push(path.to_owned()),
