@@ -1,17 +1,18 @@
 //! GSSAPI as an authentication method (RFC 1928 method 0x01, RFC 1961): the negotiation over a session's pipe.
 
+use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use socks_auth::groups::GroupSource;
-use socks_auth::{AuthError, AuthSession, Authenticated, Authenticator};
+use socks_auth::{AuthError, AuthSession, Authenticated, Authenticator, Figures};
 use socks_core::Identity;
 use socks_core::wire::{DecodeError, Method};
 use tracing::debug;
 
 use crate::acceptor::{AcceptError, Accepted, Pending};
-use crate::diagnosis::{Diagnosis, Fault};
+use crate::diagnosis::{Cause, Diagnosis, Fault};
 use crate::established::Established as Context;
 use crate::frame::{ABORT, VERSION};
 use crate::groups::GroupRules;
@@ -30,13 +31,30 @@ pub struct Gssapi {
     limits: Limits,
     bare_levels: BareLevels,
     groups: GroupRules,
+    failures: Failures,
+}
+
+/// Refused contexts by their cause.
+#[derive(Debug, Default)]
+struct Failures(Mutex<BTreeMap<Cause, u64>>);
+
+impl Failures {
+    fn count(&self, cause: Cause) {
+        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *counts.entry(cause).or_default() += 1;
+    }
+
+    fn told(&self) -> Vec<(String, u64)> {
+        let counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        counts.iter().map(|(cause, count)| (cause.word(), *count)).collect()
+    }
 }
 
 impl Gssapi {
     /// The method over a pool that accepts contexts; groups are those of the ticket, unknown if it tells
     /// none.
     pub fn new(pool: Arc<Pool>, limits: Limits, bare_levels: BareLevels) -> Self {
-        Self { pool, limits, bare_levels, groups: GroupRules::default() }
+        Self { pool, limits, bare_levels, groups: GroupRules::default(), failures: Failures::default() }
     }
 
     /// The same method with other rules for groups.
@@ -94,6 +112,14 @@ impl Authenticator for Gssapi {
         }
     }
 
+    fn figures(&self) -> Figures {
+        let mut figures = Figures::default();
+        figures.failures = self.failures.told();
+        let keytab = self.pool.rules().keytab.metadata();
+        figures.key_modified = keytab.and_then(|keytab| keytab.modified()).ok();
+        figures
+    }
+
     async fn authenticate(&self, session: &mut AuthSession<'_>) -> Result<Authenticated, AuthError> {
         let mut acceptance = Acceptance {
             pool: &self.pool,
@@ -105,6 +131,9 @@ impl Authenticator for Gssapi {
         match acceptance.run(session).await {
             Ok(authenticated) => Ok(authenticated),
             Err(ended) => {
+                if let Some(cause) = ended.cause() {
+                    self.failures.count(cause);
+                }
                 // Why it was refused matters more than that the client did not wait to hear so.
                 let _ = session.write_all(ended.farewell()).await;
                 Err(ended.into_error(acceptance.claimed()))
@@ -226,6 +255,14 @@ async fn receive_token(session: &mut AuthSession<'_>, len: usize) -> Result<Vec<
 }
 
 impl Ended {
+    /// Why the context could not be established, if that is the reason.
+    fn cause(&self) -> Option<Cause> {
+        match self {
+            Self::Context(PoolError::Step(AcceptError::Refused(diagnosis))) => Some(diagnosis.cause()),
+            _ => None,
+        }
+    }
+
     /// What the client hears before the connection is closed (RFC 1961 section 3.8).
     fn farewell(&self) -> &'static [u8] {
         match self {

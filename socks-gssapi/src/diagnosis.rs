@@ -29,7 +29,7 @@ pub enum Fault {
 macro_rules! causes {
     ($($name:ident $fault:ident $minors:tt $sentence:literal, $remedy:literal;)*) => {
         /// Why a context could not be established.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
         #[non_exhaustive]
         pub enum Cause {
             $(#[doc = concat!("The ", $sentence, ".")] $name,)*
@@ -40,6 +40,18 @@ macro_rules! causes {
         impl Cause {
             /// All that have a minor code.
             const TABLE: &[(Self, &[i32])] = &[$((Self::$name, &$minors),)*];
+
+            /// Its name in kebab-case, for metrics: `clock-skew`.
+            pub fn word(self) -> String {
+                let mut word = String::new();
+                for letter in format!("{self:?}").chars() {
+                    if letter.is_ascii_uppercase() && !word.is_empty() {
+                        word.push('-');
+                    }
+                    word.push(letter.to_ascii_lowercase());
+                }
+                word
+            }
 
             /// What has happened.
             pub fn sentence(self) -> &'static str {
@@ -231,6 +243,12 @@ mod tests {
 
     fn diagnosed(major: u32, minor: i32) -> Cause {
         Diagnosis::of(Failure { major: major << 16, minor, text: String::new() }).cause()
+    }
+
+    #[test]
+    fn metrics_call_causes_by_words() {
+        assert_eq!(Cause::ClockSkew.word(), "clock-skew");
+        assert_eq!(Cause::Replay.word(), "replay");
     }
 
     #[test]

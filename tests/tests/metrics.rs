@@ -6,11 +6,9 @@ use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::process::Command;
 
+use krb_testenv::Realm;
 use serde_json::Value;
 use tests::{Client, DEADLINE, Folder, Gateway, Setup, command, program, targets};
-
-/// What only a gateway with Kerberos has.
-const KERBEROS: [&str; 2] = ["socksd_authentication_failures", "socksd_keytab_modified_timestamp_seconds"];
 
 fn scrape(gateway: &Gateway) -> String {
     let mut socket = UnixStream::connect(gateway.folder().file("admin.sock")).expect("the admin socket");
@@ -41,6 +39,22 @@ fn told() -> String {
     scrape(&gateway)
 }
 
+/// The same of a gateway with Kerberos, to which somebody has sent what is no ticket.
+fn told_with_kerberos() -> String {
+    let realm = Realm::builder("EXAMPLE.TEST").service("socks/localhost").start().expect("a realm");
+    let folder = Folder::new();
+    let keytab = folder.file("socks.keytab");
+    realm.keytab(&["socks/localhost"], &keytab).expect("the service is there");
+    let auth = format!("  - kind: gssapi\n    options: {{ keytab: {} }}\n", keytab.display());
+    let setup = Setup::new().auth(&auth).key("admin", "{ socket: admin.sock }");
+    let gateway = setup.environment(realm.server_env(&keytab).iter()).start();
+    let mut odd = Client::connect(gateway.address());
+    assert_eq!(odd.greet(&[0x01]), 0x01);
+    odd.send(b"\x01\x01\x00\x04none");
+    odd.expect_last(&[0x01, 0xFF]);
+    scrape(&gateway)
+}
+
 fn has(text: &str, line: &str) {
     assert!(text.lines().any(|found| found == line), "`{line}` is missing in\n{text}");
 }
@@ -58,6 +72,16 @@ fn a_scrape_tells_what_has_happened() {
     has(&text, "socksd_policy_generation 1");
 }
 
+#[test]
+fn refused_tickets_are_counted_by_their_cause() {
+    let text = told_with_kerberos();
+    let counted =
+        |line: &&str| line.starts_with(r#"socksd_authentication_failures_total{authenticator="gssapi""#);
+    let lines: Vec<&str> = text.lines().filter(counted).collect();
+    assert_eq!(lines.len(), 1, "{text}");
+    assert!(lines[0].ends_with("} 1"), "{lines:?}");
+}
+
 /// The metrics' names in a page or an expression, without what a histogram or a counter adds.
 fn names(text: &str) -> BTreeSet<String> {
     let words = text.split(|letter: char| !(letter.is_ascii_alphanumeric() || letter == '_'));
@@ -70,13 +94,14 @@ fn names(text: &str) -> BTreeSet<String> {
     .collect()
 }
 
+/// The metrics that gateways have.
+fn all() -> BTreeSet<String> {
+    found(&told()).union(&found(&told_with_kerberos())).cloned().collect()
+}
+
 /// The metrics that are looked for and that no gateway has.
 fn missing(expressions: &str) -> Vec<String> {
-    let found = found(&told());
-    names(expressions)
-        .into_iter()
-        .filter(|name| !found.contains(name) && !KERBEROS.contains(&&**name))
-        .collect()
+    names(expressions).difference(&all()).cloned().collect()
 }
 
 /// The metrics that a scrape has.
@@ -90,8 +115,7 @@ fn the_page_describes_every_metric_and_no_other() {
     let page = fs::read_to_string(program::workspace().join("docs/metrics.md")).expect("the page");
     let table: String = page.lines().filter(|line| line.starts_with("| `socksd_")).collect();
     let first: String = table.split("| ").filter(|cell| cell.starts_with("`socksd_")).collect();
-    let kerberos = KERBEROS.map(str::to_owned);
-    assert_eq!(names(&first), found(&told()).into_iter().chain(kerberos).collect());
+    assert_eq!(names(&first), all());
 }
 
 #[test]
