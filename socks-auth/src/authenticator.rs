@@ -34,6 +34,14 @@ pub trait Authenticator: Any + Send + Sync {
         None
     }
 
+    /// Tells whether an identity that this method once proved could still be let in, as far as the method can tell
+    /// without the client: an account that was taken away or disabled could not. By default it could. Ends in time
+    /// are [`Identity::valid_until`]'s.
+    fn still_knows(&self, identity: &Identity) -> bool {
+        let _ = identity;
+        true
+    }
+
     /// Numbers of the method for the operator's metrics, as they are now; none by default. It may look at a file,
     /// and is never called by a session.
     fn figures(&self) -> Figures {

@@ -27,6 +27,20 @@ pub struct Terms {
     pub udp: UdpTerms,
     /// What becomes of a session whose proof of identity ends.
     pub ticket_end: TicketEnd,
+    /// What becomes of a session that a later policy no longer permits.
+    pub on_revoke: OnRevoke,
+}
+
+/// What becomes of an open session when a new policy, or the end of a rule's time, takes its permit away.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum OnRevoke {
+    /// It goes on to its end.
+    #[default]
+    Keep,
+    /// It may go on for so long.
+    Drain(Duration),
+    /// It ends at once.
+    Close,
 }
 
 /// What becomes of a session whose proof of identity (a ticket, an account) ends while it is open.

@@ -30,6 +30,7 @@ mod own;
 mod program;
 mod record;
 mod refusals;
+mod rejudge;
 mod resolve;
 mod roster;
 mod route;

@@ -212,6 +212,7 @@ impl End {
             Self::Relayed(end) => relay_cause(end),
             Self::Associated(end) => association_cause(end),
             Self::Outside(Ending::Killed { .. }) => "killed",
+            Self::Outside(Ending::Revoked(_)) => "permit-revoked",
             Self::Outside(Ending::Drained) | Self::Stopped => "gateway-stopped",
             Self::Panicked => "internal-error",
             Self::Dropped => "cancelled",
@@ -249,6 +250,7 @@ impl End {
             Self::Associated(AssociationEnd::SocketFailed(_, error)) => write!(text, "socket: {error}"),
             Self::Associated(AssociationEnd::Seal(error)) => write!(text, "{error}"),
             Self::Outside(Ending::Killed { by }) => write!(text, "by {by}"),
+            Self::Outside(Ending::Revoked(why)) => write!(text, "{why}"),
             _ => Ok(()),
         };
         text

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
@@ -12,6 +12,7 @@ use socks_core::Identity;
 use socks_core::relay::{Progress, Way};
 use socks_core::udp::Tally;
 use socks_core::wire::{Command, Target};
+use socks_policy::{OnRevoke, OperationKind, Permit};
 use tokio::task::AbortHandle;
 
 /// Parts of the roster with a lock each, so that threads which open sessions seldom wait for each other.
@@ -53,6 +54,12 @@ pub(crate) struct Facts {
     pub(crate) asked: Option<Asked>,
     /// The rule that permitted or denied.
     pub(crate) rule: Option<Arc<str>>,
+    /// What becomes of the session when a later policy takes that permit away.
+    pub(crate) on_revoke: OnRevoke,
+    /// The address that the permit is for, where there is one.
+    pub(crate) judged: Option<IpAddr>,
+    /// The peer of a BIND is at an address of the name that the request has.
+    pub(crate) peer_is_named: bool,
     /// The rules that only log and that matched.
     pub(crate) logged_by: Vec<Arc<str>>,
     /// The generation of the policy that decided.
@@ -88,6 +95,8 @@ pub(crate) enum Ending {
         /// Who it was.
         by: Arc<str>,
     },
+    /// The policy has changed, or the time of its rule is over: why it permits the session no longer.
+    Revoked(Arc<str>),
     /// The gateway stops, and the time for the last sessions is over.
     Drained,
 }
@@ -203,6 +212,16 @@ impl Facts {
             (_, Some(_)) => Stage::Opening,
             (Some(_), None) => Stage::Authenticated,
             (None, None) => Stage::Greeting,
+        }
+    }
+
+    /// Notes by which permit the session goes on.
+    pub(crate) fn hold(&mut self, permit: &Permit) {
+        self.rule = Some(permit.rule().clone());
+        self.on_revoke = permit.terms().on_revoke;
+        self.generation = permit.generation();
+        if permit.kind() == OperationKind::Connect {
+            self.judged = permit.address().map(|address| address.ip());
         }
     }
 

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use rustix::io::Errno;
 use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 use socks_auth::Registry;
@@ -25,6 +26,7 @@ use crate::log::Log;
 use crate::metrics;
 use crate::outcome::End;
 use crate::record::Record;
+use crate::rejudge::{self, Swept};
 use crate::roster::Ending;
 use crate::session::{Arrival, serve};
 use crate::snapshot::Snapshot;
@@ -38,6 +40,8 @@ pub(crate) const EXHAUSTED_PAUSE: Duration = Duration::from_millis(50);
 const BEHIND_PAUSE: Duration = Duration::from_millis(10);
 /// How often the gateway looks after the machine's addresses and its own log.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
+/// How often the clock is looked at for rules that depend on it.
+const CLOCK_EVERY: Duration = Duration::from_secs(1);
 /// Descriptors of a session: the client's socket and the target's.
 const DESCRIPTORS_PER_SESSION: usize = 2;
 
@@ -95,6 +99,7 @@ pub(crate) async fn run(intake: Intake, listening: Vec<Listening>, sources: &Arc
     }
     let mut flush = every(gateway.snapshot.load().settings.audit.refusals_every);
     let mut look = every(LOOK_EVERY);
+    let mut judged = Timestamp::now();
     let [terminate, interrupt] = &mut stop;
     loop {
         tokio::select! {
@@ -116,6 +121,7 @@ pub(crate) async fn run(intake: Intake, listening: Vec<Listening>, sources: &Arc
                     flush = every(period);
                 }
             }
+            () = next_change(&gateway, &mut judged) => drop(rejudge::sweep(&gateway)),
             _ = look.tick() => {
                 gateway.learn_own_addresses(&own);
                 sources.log.tell_of_losses();
@@ -134,6 +140,24 @@ pub(crate) async fn run(intake: Intake, listening: Vec<Listening>, sources: &Arc
     .await;
     gateway.stop();
     Ok(())
+}
+
+/// Waits until the policy says something else for the time alone: a rule expires, or its hours begin or end. `judged`
+/// is when the open sessions were last looked at for that, and becomes the moment that has come.
+async fn next_change(gateway: &Gateway, judged: &mut Timestamp) {
+    loop {
+        let next = gateway.snapshot.load().ruleset.next_change(*judged);
+        let left =
+            next.map(|next| Duration::try_from(next.duration_since(Timestamp::now())).unwrap_or_default());
+        match (next, left) {
+            (Some(next), Some(Duration::ZERO)) => {
+                *judged = next;
+                return;
+            }
+            // The clock may be set, and a reload may bring other times: neither is told here.
+            (_, left) => sleep(left.unwrap_or(CLOCK_EVERY).min(CLOCK_EVERY)).await,
+        }
+    }
 }
 
 fn every(period: Duration) -> Interval {
@@ -164,13 +188,19 @@ pub(crate) struct Reloaded {
     /// The generation of the policy that is in force now.
     pub(crate) policy: u64,
     pub(crate) warnings: Vec<String>,
+    /// What has become of the open sessions.
+    pub(crate) sessions: Swept,
 }
 
 /// Reads everything anew and swaps it in one step; a file with any mistake changes nothing.
 ///
 /// # Errors
 /// All mistakes, as the log has them.
-pub(crate) fn reload_files(gateway: &Gateway, sources: &Sources, by: Agent<'_>) -> Result<Reloaded, String> {
+pub(crate) fn reload_files(
+    gateway: &Arc<Gateway>,
+    sources: &Sources,
+    by: Agent<'_>,
+) -> Result<Reloaded, String> {
     // One after the other: each builds on what the one before has left.
     let _alone = sources.reloading.lock().unwrap_or_else(PoisonError::into_inner);
     let reloaded = replace(gateway, sources);
@@ -183,7 +213,7 @@ pub(crate) fn reload_files(gateway: &Gateway, sources: &Sources, by: Agent<'_>) 
     reloaded
 }
 
-fn replace(gateway: &Gateway, sources: &Sources) -> Result<Reloaded, String> {
+fn replace(gateway: &Arc<Gateway>, sources: &Sources) -> Result<Reloaded, String> {
     let before = gateway.snapshot.load_full();
     let checked = match Snapshot::load(&sources.config, &sources.registry, Some(&before)) {
         // The policy was checked against the listeners' new names, and the sockets have the old ones.
@@ -209,7 +239,8 @@ fn replace(gateway: &Gateway, sources: &Sources) -> Result<Reloaded, String> {
     gateway.snapshot.store(Arc::new(checked.snapshot));
     // Said only now: who reads it may count on the new policy.
     info!(policy, "reloaded");
-    Ok(Reloaded { policy, warnings })
+    let sessions = rejudge::sweep(gateway);
+    Ok(Reloaded { policy, warnings, sessions })
 }
 
 /// Some keys are read only once.

@@ -122,6 +122,84 @@ fn logins_that_find_the_queue_full_leave_few_warnings() {
     assert!((1..20).contains(&warnings), "{warnings} warnings of {full} logins:\n{}", stopped.log);
 }
 
+/// A policy with one rule, which has these keys too.
+fn one_rule(keys: &str) -> String {
+    format!(
+        "version: 1\nclients: [{{ methods: [none] }}]\nrules: [{{ name: all, action: permit, special-use: permit{keys} }}]\n"
+    )
+}
+
+const NOTHING: &str = "version: 1\nclients: [{ methods: [none] }]\nrules: []\n";
+
+fn reload(gateway: &Gateway, policy: &str) {
+    gateway.folder().write("policy.yaml", policy);
+    gateway.signal(Signal::HUP);
+    let reloaded = |line: &str| line.contains(r#""reloaded""#).then_some(());
+    assert!(gateway.log().find(DEADLINE, reloaded).is_some(), "{}", gateway.log().text());
+}
+
+/// The record of a session whose permit a reload has taken away.
+#[track_caller]
+fn revoked(gateway: &Gateway, tunnel: &Client) {
+    let record = gateway.session_of(tunnel.local());
+    assert_eq!((record.text("cause"), record.text("verdict")), ("permit-revoked", "permit"), "{record}");
+    assert_eq!(record.text("rule"), "all", "the rule that had permitted it");
+}
+
+#[test]
+fn a_session_that_loses_its_permit_ends_as_its_rule_says() {
+    for (keys, lasts) in
+        [(", on-revoke: close", false), (", on-revoke: drain 1s", false), (", on-revoke: keep", true)]
+    {
+        let (gateway, echo) = (Setup::new().policy(&one_rule(keys)).start(), targets::echo());
+        let mut tunnel = Client::tunnel(gateway.address(), echo.address);
+        tunnel.expect_echo(b"before");
+        reload(&gateway, NOTHING);
+        match lasts {
+            true => tunnel.expect_echo(b"after"),
+            false => revoked(&gateway, &tunnel),
+        }
+    }
+}
+
+#[test]
+fn a_session_that_another_rule_permits_goes_on_under_that() {
+    let (gateway, echo) = (Setup::new().policy(&one_rule(", on-revoke: close")).start(), targets::echo());
+    let mut tunnel = Client::tunnel(gateway.address(), echo.address);
+    tunnel.expect_echo(b"before");
+    reload(&gateway, &one_rule("").replace("name: all", "name: other"));
+    tunnel.expect_echo(b"after");
+    drop(tunnel);
+    let record = gateway.session();
+    assert_eq!((record.text("cause"), record.text("rule"), record.number("policy")), ("closed", "other", 2));
+}
+
+#[test]
+fn sessions_of_an_account_that_was_taken_away_end_with_it() {
+    let policy = one_rule(", on-revoke: close").replace("[none]", "[password]");
+    let gateway = Setup::new().user("alice", "right-horse-battery").policy(&policy).start();
+    let echo = targets::echo();
+    let mut tunnel = Client::connect(gateway.address());
+    assert_eq!(tunnel.greet(&[0x02]), 0x02);
+    assert_eq!(tunnel.login("alice", "right-horse-battery"), 0x00);
+    assert_eq!(tunnel.connect_to(echo.address).code, 0x00);
+    tunnel.expect_echo(b"before");
+    gateway.folder().write("users.yaml", "users: []\n");
+    reload(&gateway, &policy);
+    revoked(&gateway, &tunnel);
+}
+
+#[test]
+fn a_rule_that_expires_takes_its_sessions_with_it() {
+    let policy = one_rule(", on-revoke: close, expires: 2031-05-01");
+    let setup =
+        Setup::new().policy(&policy).under(&["env", "TZ=UTC", "faketime", "-f", "@2031-05-01 23:59:55"]);
+    let (gateway, echo) = (setup.start(), targets::echo());
+    let mut tunnel = Client::tunnel(gateway.address(), echo.address);
+    tunnel.expect_echo(b"before");
+    revoked(&gateway, &tunnel);
+}
+
 #[test]
 fn a_stop_lets_tunnels_come_to_their_end() {
     let (mut gateway, echo) = (Setup::new().start(), targets::echo());

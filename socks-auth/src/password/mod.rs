@@ -26,8 +26,8 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use socks_core::Identity;
 use socks_core::wire::Method;
+use socks_core::{Identity, IdentityName};
 
 use crate::{
     AuthError, AuthSession, Authenticated, Authenticator, AuthenticatorFactory, BuildContext, BuildError,
@@ -117,6 +117,11 @@ struct Memory {
 impl Authenticator for Password {
     fn method(&self) -> Method {
         Method::USERNAME_PASSWORD
+    }
+
+    fn still_knows(&self, identity: &Identity) -> bool {
+        let IdentityName::User(name) = &identity.name else { return false };
+        self.users.find(name.as_bytes()).is_some_and(|user| !user.disabled)
     }
 
     async fn authenticate(&self, session: &mut AuthSession<'_>) -> Result<Authenticated, AuthError> {

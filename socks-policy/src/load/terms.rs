@@ -9,10 +9,12 @@ use socks_core::wire::Command;
 use super::element;
 use super::read::Reader;
 use crate::rule::Rule;
-use crate::{BindPeerRule, BindTerms, Family, Fragments, PortRange, Terms, TicketEnd, UdpReplies, UdpTerms};
+use crate::{
+    BindPeerRule, BindTerms, Family, Fragments, OnRevoke, PortRange, Terms, TicketEnd, UdpReplies, UdpTerms,
+};
 
-const PERMIT_KEYS: [&str; 8] =
-    ["special-use", "expires", "limits", "egress", "ticket-end", "family", "bind", "udp"];
+const PERMIT_KEYS: [&str; 9] =
+    ["special-use", "expires", "limits", "egress", "ticket-end", "on-revoke", "family", "bind", "udp"];
 
 const TICKET_ENDS: &[(&str, TicketEnd)] =
     &[("keep", TicketEnd::Keep), ("drain", TicketEnd::Drain), ("close", TicketEnd::Close)];
@@ -47,6 +49,7 @@ impl<'a> Reader<'a> {
             terms.egress = self.egress(node);
         }
         terms.ticket_end = self.word(fields, "ticket-end", TICKET_ENDS);
+        terms.on_revoke = self.value(fields, "on-revoke", on_revoke).unwrap_or_default();
         terms.family = self.word(fields, "family", FAMILIES);
         if let Some(node) = self.take(fields, "bind") {
             self.check_command(fields.key("bind"), Command::Bind, rule);
@@ -119,6 +122,19 @@ impl<'a> Reader<'a> {
         words: &[(&str, T)],
     ) -> T {
         self.value(fields, key, |node| element::one_of(node, words)).unwrap_or_default()
+    }
+}
+
+/// `keep`, `close`, or `drain` with a time.
+fn on_revoke(node: &Node) -> Result<OnRevoke, Finding> {
+    match node.text()?.split_once(' ') {
+        None if node.text()? == "keep" => Ok(OnRevoke::Keep),
+        None if node.text()? == "close" => Ok(OnRevoke::Close),
+        Some(("drain", time)) => match time.trim().parse::<value::Span>() {
+            Ok(time) if !time.0.is_zero() => Ok(OnRevoke::Drain(time.0)),
+            _ => Err(node.expected("`drain` with a time, such as `drain 30s`")),
+        },
+        _ => Err(node.expected("`keep`, `close`, or `drain` with a time, such as `drain 30s`")),
     }
 }
 

@@ -118,6 +118,14 @@ const MISTAKES: &[(&str, &str)] = &[
     ("action: permit, limits: { idle-timeout: 0s }", "no time at all permits nothing"),
     ("action: permit, limits: { sessions: -1 }", "expected a number of sessions, 1 or more, found `-1`"),
     ("action: permit, ticket-end: never", "expected `keep`, `drain`, `close`, found `never`"),
+    (
+        "action: permit, on-revoke: never",
+        "expected `keep`, `close`, or `drain` with a time, such as `drain 30s`, found `never`",
+    ),
+    (
+        "action: permit, on-revoke: drain 0s",
+        "expected `drain` with a time, such as `drain 30s`, found `drain 0s`",
+    ),
     ("action: deny, ticket-end: close", "key `ticket-end` is for permit rules: a deny rule always denies"),
     ("action: permit, family: ipv6", "expected `any`, `prefer-v6`, `v6`, `v4`, found `ipv6`"),
     ("action: deny, family: v4", "key `family` is for permit rules: a deny rule always denies"),

@@ -124,7 +124,9 @@ async fn reload(
 ) -> Result<Json<Value>, Refused> {
     let reloaded = spawn_blocking(move || desk.reload(&caller)).await.map_err(bug)?;
     let reloaded = reloaded.map_err(|text| Refused(StatusCode::UNPROCESSABLE_ENTITY, text))?;
-    Ok(Json(json!({ "policy": reloaded.policy, "warnings": reloaded.warnings })))
+    Ok(Json(
+        json!({ "policy": reloaded.policy, "warnings": reloaded.warnings, "sessions": reloaded.sessions }),
+    ))
 }
 
 async fn explain(

@@ -18,6 +18,7 @@ use tokio::time::timeout;
 
 use crate::admin::{Filter, Row, Status};
 use crate::config::Config;
+use crate::rejudge::Swept;
 
 use super::table::Table;
 use super::{ConfigArgument, Exit, fail, say};
@@ -136,6 +137,15 @@ impl Reload {
         }
         let policy = answer.get("policy").and_then(Value::as_u64).unwrap_or_default();
         say(format_args!("reloaded: policy {policy} is in force"));
+        let sessions = answer.get("sessions").cloned().unwrap_or_default();
+        if let Ok(swept) = serde_json::from_value::<Swept>(sessions)
+            && swept != Swept::default()
+        {
+            let Swept { moved, kept, draining, ended } = swept;
+            say(format_args!(
+                "open sessions: {moved} under another rule; permit lost: {ended} ended, {draining} draining, {kept} kept"
+            ));
+        }
         Ok(Exit::Done)
     }
 }

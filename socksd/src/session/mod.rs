@@ -27,6 +27,7 @@ use crate::config::Advertised;
 use crate::gateway::Gateway;
 use crate::outcome::End;
 use crate::record::Record;
+use crate::rejudge::{self, Swept};
 use crate::snapshot::Snapshot;
 
 use accepted::Accepted;
@@ -94,6 +95,11 @@ async fn establish(arrival: Arrival) -> Option<Established> {
     };
     let result = steps(socket, &mut session).await;
     if result.is_ok() {
+        let live = session.record.live();
+        if session.snapshot.ruleset.generation() != session.gateway.snapshot.load().ruleset.generation() {
+            // It was permitted while the policy changed, and nobody has looked at it since.
+            rejudge::check(&session.gateway, live, &mut Swept::default());
+        }
         session.record.open_up(session.snapshot.settings.audit.start);
     }
     match result {

@@ -94,7 +94,7 @@ async fn reply(
 ) -> Result<Connected, Ended> {
     let Dialled { socket, permit, address } = dialled;
     session.record.learn(|facts| {
-        facts.rule = Some(permit.rule().clone());
+        facts.hold(&permit);
         facts.dialled = Some(address);
     });
     let bound = match socket.local_addr() {

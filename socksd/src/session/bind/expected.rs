@@ -45,9 +45,14 @@ impl Expected {
         permit.terms().family.allows(peer.ip()) && (is_named || !wants_named)
     }
 
+    /// Tells whether the peer is at an address that the request names.
+    pub(super) fn names(&self, peer: SocketAddr) -> bool {
+        self.addresses.contains(&peer.ip())
+    }
+
     /// Judges a peer by its canonical address.
     pub(super) fn judge(&self, peer: SocketAddr, session: &Session) -> Verdict {
-        let is_named = self.addresses.contains(&peer.ip());
+        let is_named = self.names(peer);
         // RFC 1928 section 4: DST.ADDR is for judging who connects. Its port says nothing: an FTP server's data
         // come from another one than the client has connected to.
         if !is_named && !self.addresses.is_empty() && self.rule == BindPeerRule::Named {

@@ -63,6 +63,7 @@ impl Listening {
             }
             error = stream.hung_up(MOST_EARLY) => return Err(Ended::silently(End::ClientLeft(error))),
         };
+        let is_named = arrived.as_ref().is_ok_and(|arrived| door.expected.names(arrived.address));
         // One peer only: all others find nobody listening.
         drop(door);
         let Arrived { socket, address, permit } = match arrived {
@@ -70,7 +71,8 @@ impl Listening {
             Err(end) => return Err(Ended::with_reply(stream, end)),
         };
         session.record.learn(|facts| {
-            facts.rule = Some(permit.rule().clone());
+            facts.hold(&permit);
+            facts.peer_is_named = is_named;
             facts.peer = Some(address);
         });
         grant(&mut stream, address).await?;

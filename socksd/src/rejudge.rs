@@ -1,0 +1,156 @@
+//! Open sessions under a policy that came after them: each is judged again by what its record holds.
+//!
+//! A reload does so, and the moment at which a rule expires or its hours begin or end.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use socks_core::wire::{Command, Host};
+use socks_core::{Identity, Level};
+use socks_policy::{Decision, OnRevoke, Operation, Permit, Query};
+use tokio::time::sleep;
+use tracing::info;
+
+use crate::gateway::Gateway;
+use crate::roster::{Asked, Ending, Facts, Live};
+use crate::snapshot::Snapshot;
+
+/// What has become of the open sessions.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct Swept {
+    /// Another rule permits them now.
+    pub(crate) moved: usize,
+    /// They have lost their permit, and go on as their rule's `on-revoke` says.
+    pub(crate) kept: usize,
+    /// They have lost it, and may go on for a while.
+    pub(crate) draining: usize,
+    /// They have lost it, and have ended.
+    pub(crate) ended: usize,
+}
+
+/// What the policy in force says to an open session.
+enum Standing {
+    Holds(Permit),
+    /// Why not, in words.
+    Lost(String),
+}
+
+/// Judges all open sessions. It runs within a reactor, whose timers end those that are to drain.
+pub(crate) fn sweep(gateway: &Arc<Gateway>) -> Swept {
+    let mut swept = Swept::default();
+    let open = gateway.roster.list();
+    for live in open.iter().filter(|live| live.facts().is_open()) {
+        check(gateway, live, &mut swept);
+    }
+    if swept != Swept::default() {
+        let Swept { moved, kept, draining, ended } = swept;
+        info!(moved, kept, draining, ended, "open sessions under the policy in force");
+    }
+    swept
+}
+
+/// Judges one session that was permitted by a policy which is perhaps no longer in force.
+pub(crate) fn check(gateway: &Arc<Gateway>, live: &Arc<Live>, swept: &mut Swept) {
+    let snapshot = gateway.snapshot.load_full();
+    let why = match standing(gateway, &snapshot, live) {
+        Standing::Holds(permit) => {
+            let mut facts = live.facts();
+            swept.moved += usize::from(facts.rule.as_ref() != Some(permit.rule()));
+            facts.hold(&permit);
+            return;
+        }
+        Standing::Lost(why) => why,
+    };
+    let on_revoke = live.facts().on_revoke;
+    match on_revoke {
+        OnRevoke::Keep => swept.kept += 1,
+        OnRevoke::Close => swept.ended += usize::from(live.end(Ending::Revoked(why.into()))),
+        OnRevoke::Drain(time) => {
+            swept.draining += 1;
+            tokio::spawn(end_later(gateway.clone(), live.clone(), time));
+        }
+    }
+}
+
+/// Ends the session after a while, unless yet another policy permits it by then.
+async fn end_later(gateway: Arc<Gateway>, live: Arc<Live>, time: Duration) {
+    sleep(time).await;
+    let snapshot = gateway.snapshot.load_full();
+    if let Standing::Lost(why) = standing(&gateway, &snapshot, &live) {
+        live.end(Ending::Revoked(why.into()));
+    }
+}
+
+fn standing(gateway: &Gateway, snapshot: &Snapshot, live: &Live) -> Standing {
+    let facts = live.facts();
+    let Some(identity) = facts.identity.clone() else { return Standing::Lost("nobody is known".into()) };
+    match admitted(snapshot, live, &identity, &facts) {
+        Ok(()) => permitted(gateway, snapshot, live, (&identity, &facts)),
+        Err(why) => Standing::Lost(why),
+    }
+}
+
+/// Tells why the client would not be let in any more.
+fn admitted(snapshot: &Snapshot, live: &Live, identity: &Identity, facts: &Facts) -> Result<(), String> {
+    let method = facts.method.as_deref().unwrap_or_default();
+    let Some(authenticator) = snapshot.authenticator(method) else {
+        return Err(format!("authenticator `{method}` is no longer configured"));
+    };
+    if !authenticator.still_knows(identity) {
+        return Err(format!("`{identity}` has no account any more"));
+    }
+    let levels = snapshot.ruleset.levels(&live.listener, live.client.ip(), identity);
+    let Some(levels) = levels else { return Err("no row of `clients` lets it in".into()) };
+    let bare = identity.level == Level::None
+        && authenticator.protects()
+        && levels == socks_core::Levels::Unrestricted;
+    if bare || !levels.allow(identity.level) {
+        return Err(format!("`clients` no longer allow the protection `{}`", identity.level.as_str()));
+    }
+    Ok(())
+}
+
+fn permitted(
+    gateway: &Gateway,
+    snapshot: &Snapshot,
+    live: &Live,
+    (identity, facts): (&Identity, &Facts),
+) -> Standing {
+    let Some(operation) = operation(facts) else { return Standing::Lost("its request is not known".into()) };
+    // What becomes of a session whose proof ends is the rule's `ticket-end`.
+    let mut identity = identity.clone();
+    identity.valid_until = None;
+    let decision = snapshot.ruleset.decide(&Query {
+        listener: &live.listener,
+        client: live.client,
+        identity: Some(&identity),
+        operation: Some(operation),
+        address: facts.judged,
+        gateway: &gateway.own_for(Some(operation)),
+        now: Timestamp::now(),
+    });
+    match decision {
+        Decision::Permit(permit) => Standing::Holds(permit),
+        Decision::Deny(denial) => Standing::Lost(denial.to_string()),
+        Decision::Needs(fact) => Standing::Lost(format!("its {fact} is not known")),
+    }
+}
+
+/// What the session does, as the ruleset knows it.
+fn operation(facts: &Facts) -> Option<Operation<'_>> {
+    let Some(Asked::For(target)) = &facts.asked else { return None };
+    Some(match facts.command? {
+        Command::Connect => Operation::Connect(target),
+        Command::UdpAssociate => Operation::Associate,
+        Command::Bind => {
+            let name = match &target.host {
+                Host::Name(name) if facts.peer_is_named => Some(name),
+                _ => None,
+            };
+            Operation::BindPeer { peer: facts.peer?, name }
+        }
+    })
+}
