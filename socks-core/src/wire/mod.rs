@@ -1,4 +1,4 @@
-//! The messages of RFC 1928, as values that work on buffers and know no socket, clock or thread.
+//! The messages of RFC 1928, and what a load balancer puts before them, as values that work on buffers and know no socket, clock or thread.
 //!
 //! Decoding asks for more octets, fails, or takes exactly the octets of one message; encoding cannot fail.
 
@@ -8,12 +8,14 @@ mod host;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub mod property;
+mod proxy;
 mod reply;
 mod request;
 
 pub use datagram::UdpHeader;
 pub use greeting::{Greeting, Method, MethodChoice};
 pub use host::{DomainName, Host, NameError, Target};
+pub use proxy::ProxyHeader;
 pub use reply::{Reply, ReplyCode};
 pub use request::{Command, Request};
 
@@ -74,6 +76,12 @@ pub enum DecodeError {
         /// What is wrong with it.
         why: NameError,
     },
+    /// Octets that do not begin as a header of the PROXY protocol does.
+    #[error("it does not begin with a PROXY header")]
+    NoProxyHeader,
+    /// A header of the PROXY protocol with a mistake, or one that says what cannot be.
+    #[error("PROXY header: {0}")]
+    ProxyHeader(&'static str),
     /// A mistake in a message of an authentication method, in that method's words.
     #[error("{0}")]
     Method(&'static str),
