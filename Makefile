@@ -14,7 +14,7 @@ TEST_NEEDS := $(BUILD_NEEDS) socksify=dante-client danted=dante-server microsock
 	proxychains4=proxychains4 ncat=ncat nc=netcat-openbsd ip=iproute2 setpriv=util-linux \
 	tnftp=tnftp /usr/lib/python3/dist-packages/pyftpdlib/__init__.py=python3-pyftpdlib \
 	$(REALM_NEEDS) gss-client=krb5-gss-samples faketime=faketime ssh=openssh-client \
-	promtool=prometheus dnsmasq=dnsmasq-base drill=ldnsutils logrotate=logrotate \
+	promtool=prometheus dnsmasq=dnsmasq-base drill=ldnsutils haproxy=haproxy logrotate=logrotate \
 	/usr/share/zoneinfo/Europe/Berlin=tzdata \
 	systemd-analyze=systemd strace=strace man=man-db mandoc=mandoc zsh=zsh fish=fish openssl=openssl script=bsdutils
 DEB_NEEDS := dpkg-shlibdeps=dpkg-dev strip=binutils

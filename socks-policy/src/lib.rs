@@ -67,7 +67,7 @@ mod view;
 pub use clients::{Door, Doors};
 pub use decision::{Decision, Denial, DenyReason, Permit};
 pub use explain::{Considered, Explanation, Outcome, Verdict};
-pub use load::{Context, Loaded};
+pub use load::{Context, Loaded, plain_network};
 pub use nat64::Nat64;
 pub use pattern::PortRange;
 pub use query::{ExpectedPeer, Fact, Operation, OperationKind, Query};

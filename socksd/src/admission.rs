@@ -1,4 +1,5 @@
-//! Who may have another session: limits in all, per source, and per rule and identity.
+//! Who may have another session: limits in all, per source, and per rule and identity. Behind a load balancer the
+//! source of a connection is known only later.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -46,6 +47,8 @@ struct Shared {
 struct Sessions {
     total: usize,
     by_source: HashMap<Source, usize>,
+    /// Connections whose source is not yet known.
+    unknown: usize,
 }
 
 /// The most sessions that may be open at once.
@@ -53,6 +56,8 @@ struct Sessions {
 pub(crate) struct SessionLimits {
     pub(crate) total: usize,
     pub(crate) per_source: usize,
+    /// Connections whose source is not yet known.
+    pub(crate) unknown: usize,
 }
 
 /// Which limit keeps a session out.
@@ -60,11 +65,13 @@ pub(crate) struct SessionLimits {
 pub(crate) enum Full {
     Total,
     Source,
+    /// Too many connections have not yet told their source.
+    Unknown,
 }
 
 impl Admission {
     pub(crate) fn new() -> Self {
-        let sessions = Mutex::new(Sessions { total: 0, by_source: HashMap::new() });
+        let sessions = Mutex::new(Sessions { total: 0, by_source: HashMap::new(), unknown: 0 });
         Self(Arc::new(Shared { sessions, idle: Notify::new() }))
     }
 
@@ -74,13 +81,24 @@ impl Admission {
         if sessions.total >= limits.total {
             return Err(Full::Total);
         }
-        let of_source = sessions.by_source.entry(source).or_default();
-        if *of_source >= limits.per_source {
-            return Err(Full::Source);
-        }
-        *of_source += 1;
+        sessions.add(source, limits)?;
         sessions.total += 1;
-        Ok(Ticket { admission: self.clone(), source, limits, place: None })
+        Ok(Ticket { admission: self.clone(), source: Some(source), limits, place: None })
+    }
+
+    /// Counts one more connection whose source is not yet known, until the ticket is dropped or the source is
+    /// [told](Ticket::of).
+    pub(crate) fn admit_unknown(&self, limits: SessionLimits) -> Result<Ticket, Full> {
+        let mut sessions = lock(&self.0.sessions);
+        if sessions.total >= limits.total {
+            return Err(Full::Total);
+        }
+        if sessions.unknown >= limits.unknown {
+            return Err(Full::Unknown);
+        }
+        sessions.unknown += 1;
+        sessions.total += 1;
+        Ok(Ticket { admission: self.clone(), source: None, limits, place: None })
     }
 
     /// Sessions that are open now.
@@ -96,11 +114,30 @@ impl Admission {
     }
 }
 
+impl Sessions {
+    fn add(&mut self, source: Source, limits: SessionLimits) -> Result<(), Full> {
+        let of_source = self.by_source.entry(source).or_default();
+        if *of_source >= limits.per_source {
+            return Err(Full::Source);
+        }
+        *of_source += 1;
+        Ok(())
+    }
+
+    fn remove(&mut self, source: Option<Source>) {
+        match source {
+            Some(source) => release(&mut self.by_source, &source),
+            None => self.unknown = self.unknown.saturating_sub(1),
+        }
+    }
+}
+
 /// One admitted session; dropping it makes room for another.
 #[derive(Debug)]
 pub(crate) struct Ticket {
     admission: Admission,
-    source: Source,
+    /// `None`: not yet known.
+    source: Option<Source>,
     limits: SessionLimits,
     place: Option<Place>,
 }
@@ -112,9 +149,20 @@ impl Ticket {
         self
     }
 
+    /// The same, counted for a source that is known by now, under the limits of the ticket.
+    pub(crate) fn of(&mut self, source: Source) -> Result<(), Full> {
+        let mut sessions = lock(&self.admission.0.sessions);
+        sessions.add(source, self.limits)?;
+        sessions.remove(self.source.replace(source));
+        Ok(())
+    }
+
     /// Another place for the same session, under the limits of the first: for one with more sockets than most.
     pub(crate) fn another(&self) -> Result<Self, Full> {
-        self.admission.admit(self.source, self.limits)
+        match self.source {
+            Some(source) => self.admission.admit(source, self.limits),
+            None => self.admission.admit_unknown(self.limits),
+        }
     }
 }
 
@@ -123,7 +171,7 @@ impl Drop for Ticket {
         let Shared { sessions, idle } = &*self.admission.0;
         let mut sessions = lock(sessions);
         sessions.total = sessions.total.saturating_sub(1);
-        release(&mut sessions.by_source, &self.source);
+        sessions.remove(self.source);
         if sessions.total == 0 {
             idle.notify_one();
         }
@@ -191,7 +239,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 mod tests {
     use super::*;
 
-    const LIMITS: SessionLimits = SessionLimits { total: 3, per_source: 2 };
+    const LIMITS: SessionLimits = SessionLimits { total: 3, per_source: 2, unknown: 2 };
 
     fn source(text: &str) -> Source {
         Source::of(text.parse().unwrap())
@@ -217,6 +265,26 @@ mod tests {
         assert_eq!(first.another().unwrap_err(), Full::Source);
         drop((first, second));
         assert_eq!(admission.open(), 0);
+    }
+
+    #[test]
+    fn a_balancer_is_no_source_and_those_behind_it_are() {
+        let admission = Admission::new();
+        let mut awaited =
+            [admission.admit_unknown(LIMITS).unwrap(), admission.admit_unknown(LIMITS).unwrap()];
+        assert_eq!(admission.admit_unknown(LIMITS).unwrap_err(), Full::Unknown);
+        for ticket in &mut awaited {
+            ticket.of(source("192.0.2.1")).unwrap();
+        }
+        let mut third = admission.admit_unknown(LIMITS).unwrap();
+        assert_eq!(admission.admit_unknown(LIMITS).unwrap_err(), Full::Total);
+        assert_eq!(third.of(source("192.0.2.1")).unwrap_err(), Full::Source);
+        drop(third);
+        assert_eq!(
+            (admission.open(), lock(&admission.0.sessions).unknown),
+            (2, 0),
+            "who is refused leaves nothing"
+        );
     }
 
     #[test]

@@ -21,6 +21,7 @@ mod config;
 mod dial;
 mod egress;
 mod explain;
+mod forwarded;
 mod gateway;
 mod listen;
 mod log;

@@ -31,6 +31,10 @@ pub(crate) enum End {
     Full(Full),
     /// Records cannot be written, and the configuration does not let sessions go on without.
     AuditFailing,
+    /// A load balancer did not say for whom its connection is.
+    ProxyHeader(ReceiveError),
+    /// The connection begins with a PROXY header, and comes from nobody who may send one.
+    ProxyHeaderRefused,
     /// The client's greeting is none.
     Greeting(ReceiveError),
     /// The client offered no method that the policy allows it.
@@ -164,6 +168,7 @@ impl End {
             Self::SourceDenied(_)
             | Self::NoMethodForSource
             | Self::Full(_)
+            | Self::ProxyHeaderRefused
             | Self::NoAcceptableMethod
             | Self::LevelNotAllowed
             | Self::Auth(AuthError::Refused { .. } | AuthError::LevelRefused { .. })
@@ -186,7 +191,10 @@ impl End {
             Self::NoMethodForSource => "no-method-for-source",
             Self::Full(Full::Total) | Self::SocketsFull(Full::Total) => "too-many-sessions",
             Self::Full(Full::Source) | Self::SocketsFull(Full::Source) => "too-many-sessions-of-source",
+            Self::Full(Full::Unknown) | Self::SocketsFull(Full::Unknown) => "too-many-pending-headers",
             Self::AuditFailing => "audit-failing",
+            Self::ProxyHeader(error) => header_cause(error),
+            Self::ProxyHeaderRefused => "proxy-header-refused",
             Self::Greeting(error) => greeting_cause(error),
             Self::NoAcceptableMethod => "no-acceptable-method",
             Self::Auth(error) => auth_cause(error),
@@ -225,7 +233,9 @@ impl End {
         // Writing to a string cannot fail.
         let _ = match self {
             Self::SourceDenied(denial) | Self::Denied(denial) => write!(text, "{denial}"),
-            Self::Greeting(error) | Self::Request(error) => write!(text, "{error}"),
+            Self::ProxyHeader(error) | Self::Greeting(error) | Self::Request(error) => {
+                write!(text, "{error}")
+            }
             Self::Auth(AuthError::Refused { reason, .. }) => write!(text, "{reason}"),
             Self::Auth(error) => write!(text, "{error}"),
             Self::HandshakeTimeout(most) => write!(text, "not finished within {} s", most.as_secs_f32()),
@@ -270,6 +280,8 @@ impl End {
         match self {
             Self::Panicked | Self::Undecided => Concern::Bug,
             Self::Auth(AuthError::Unavailable(_)) | Self::LevelNotAllowed => Concern::Operator,
+            // A load balancer says what its operator lets it say.
+            Self::ProxyHeader(ReceiveError::Decode(_)) => Concern::Operator,
             Self::Dial(DialError::Failed { error, .. }) if is_local(error) => Concern::Operator,
             Self::Listen(ListenError::PortsUsedUp { .. }) => Concern::Operator,
             Self::Listen(ListenError::Failed { error, .. }) if is_local(error) => Concern::Operator,
@@ -315,6 +327,14 @@ fn dial_cause(error: &io::Error) -> &'static str {
         ReplyCode::NETWORK_UNREACHABLE => "network-unreachable",
         ReplyCode::HOST_UNREACHABLE => "host-unreachable",
         _ => "connect-failed",
+    }
+}
+
+fn header_cause(error: &ReceiveError) -> &'static str {
+    match error {
+        ReceiveError::Decode(DecodeError::NoProxyHeader) => "no-proxy-header",
+        ReceiveError::Decode(_) => "malformed-proxy-header",
+        _ => "client-lost",
     }
 }
 

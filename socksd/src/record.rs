@@ -48,7 +48,7 @@ impl Record {
 
     /// The client's address, canonical.
     pub(crate) fn client(&self) -> SocketAddr {
-        self.live.client
+        self.live.client()
     }
 
     /// What is known of the session; hold it for a moment only, and never across an await.
@@ -77,11 +77,17 @@ impl Record {
         self.tell_operator(end);
         self.gateway.metrics.end(&self.live, &facts, end);
         // A scan must not fill the disk: what was never authenticated is counted per source.
-        if facts.identity.is_none() && self.gateway.refusals.count(self.client().ip(), end) {
+        let counts = facts.identity.is_none() || self.is_check(&facts);
+        if counts && self.gateway.refusals.count(self.client().ip(), end) {
             debug!(session = %self.live.id, client = %self.client(), cause = end.cause(), detail = end.detail(), "refused");
             return;
         }
         self.write(&facts, end);
+    }
+
+    /// A load balancer's own connection that has asked for nothing: it looks whether the gateway is there.
+    fn is_check(&self, facts: &Facts) -> bool {
+        self.live.via() == Some(self.client()) && facts.command.is_none()
     }
 
     /// Clients can cause these at will, so each sort is told seldom; the records tell all.
@@ -113,6 +119,7 @@ impl Record {
         info!(
             session = opening.session,
             client = %opening.client,
+            via = opening.via.map(tracing::field::display),
             method = opening.method,
             identity = opening.identity,
             groups_missing = opening.groups_missing,
@@ -143,6 +150,7 @@ impl Record {
             started: self.live.started,
             listener: self.listener(),
             client: self.client(),
+            via: self.live.via(),
             method: facts.method.as_deref(),
             identity: identity.map(ToString::to_string),
             groups: identity.map_or(&[][..], |identity| &identity.groups),

@@ -30,8 +30,10 @@ pub(crate) struct Live {
     pub(crate) clock: Instant,
     /// The listener's name.
     pub(crate) listener: Arc<str>,
-    /// The client's address, canonical.
-    pub(crate) client: SocketAddr,
+    /// From where the connection comes, canonical.
+    peer: SocketAddr,
+    /// The client's address, where a load balancer has told it.
+    told: OnceLock<SocketAddr>,
     /// Octets relayed.
     pub(crate) progress: Arc<Progress>,
     facts: Mutex<Facts>,
@@ -132,7 +134,8 @@ impl Roster {
             started: Timestamp::now(),
             clock: Instant::now(),
             listener,
-            client,
+            peer: client,
+            told: OnceLock::new(),
             progress: Arc::default(),
             facts: Mutex::default(),
             ending: OnceLock::new(),
@@ -164,6 +167,26 @@ impl Roster {
 }
 
 impl Live {
+    /// The client's address, canonical.
+    pub(crate) fn client(&self) -> SocketAddr {
+        *self.told.get().unwrap_or(&self.peer)
+    }
+
+    /// When the connection was taken, by the clock of timeouts.
+    pub(crate) fn arrived(&self) -> tokio::time::Instant {
+        self.clock.into()
+    }
+
+    /// The load balancer that told the client's address; the same address, if the connection is its own.
+    pub(crate) fn via(&self) -> Option<SocketAddr> {
+        self.told.get().map(|_| self.peer)
+    }
+
+    /// Notes what a load balancer tells of its connection: from where it comes, or that it is its own.
+    pub(crate) fn tell(&self, client: Option<SocketAddr>) {
+        self.told.get_or_init(|| client.unwrap_or(self.peer));
+    }
+
     /// What is known of the session; hold it for a moment only, and never across an await.
     pub(crate) fn facts(&self) -> MutexGuard<'_, Facts> {
         lock(&self.facts)

@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use rustix::io::Errno;
-use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
+use socket2::{Domain, Protocol, Socket, Type};
 use socks_auth::Registry;
-use socks_core::relay;
+use socks_core::{ClientIo, relay};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
@@ -19,8 +19,8 @@ use tracing::{error, info, warn};
 
 use crate::admission::{Full, SessionLimits, Source, Ticket};
 use crate::audit::{Agent, Event, ReloadResult};
-use crate::config::{Limits, Listener};
-use crate::dial::KEEPALIVE;
+use crate::config::{Balancers, Limits, Listener};
+use crate::forwarded::Awaited;
 use crate::gateway::Gateway;
 use crate::log::Log;
 use crate::metrics;
@@ -58,6 +58,7 @@ pub(crate) struct Listening {
     name: Arc<str>,
     socket: TcpListener,
     local: SocketAddr,
+    balancers: Balancers,
 }
 
 impl Listening {
@@ -69,14 +70,16 @@ impl Listening {
         }
         socket.set_reuse_address(true)?;
         // Accepted sockets inherit these on Linux, which saves calls for each connection.
-        socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE))?;
+        if let Some(keepalive) = listener.keepalive.options() {
+            socket.set_tcp_keepalive(&keepalive)?;
+        }
         relay::prepare(&socket);
         socket.set_nonblocking(true)?;
         socket.bind(&listener.address.into())?;
         socket.listen(BACKLOG)?;
         let socket = TcpListener::from_std(socket.into())?;
         let local = socket.local_addr()?;
-        Ok(Self { name: listener.name.clone(), socket, local })
+        Ok(Self { name: listener.name.clone(), socket, local, balancers: listener.balancers.clone() })
     }
 
     pub(crate) fn local(&self) -> SocketAddr {
@@ -266,9 +269,9 @@ impl Intake {
     async fn accept_all(self, listening: Listening) {
         loop {
             match listening.socket.accept().await {
-                Ok((socket, client)) => {
+                Ok((socket, peer)) => {
                     self.wait_for_audit().await;
-                    self.admit(&listening.name, socket, client);
+                    self.take(&listening, socket, peer);
                 }
                 Err(error) if is_exhausted(&error) => {
                     self.gateway.metrics.accept_failure(metrics::NO_RESOURCES);
@@ -295,34 +298,50 @@ impl Intake {
     }
 
     /// Gives the connection to a thread, or closes it.
-    fn admit(&self, listener: &Arc<str>, socket: TcpStream, client: SocketAddr) {
-        let client = SocketAddr::new(client.ip().to_canonical(), client.port());
+    fn take(&self, listening: &Listening, socket: TcpStream, peer: SocketAddr) {
+        let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
+        let from_balancer = listening.balancers.include(peer.ip());
+        // Who comes by a load balancer is counted when it has said who that is.
+        let source = (!from_balancer).then(|| Source::of(peer.ip()));
         let seat = self.seats.idlest();
-        let placed = self.place(client).and_then(|ticket| match seat.adopt(socket) {
-            Ok(socket) => Ok((ticket.at(seat.place()), socket)),
+        let placed = self.place(source).and_then(|ticket| match seat.adopt(socket) {
+            Ok(socket) => Ok((ticket.at(seat.place()), ClientIo::new(socket))),
             Err(error) => Err(End::Greeting(error.into())),
         });
-        let mut record = Record::open(self.gateway.clone(), listener.clone(), client);
-        match placed {
-            Ok((ticket, socket)) => {
-                let live = record.live().clone();
-                live.attach(seat.spawn(serve(Arrival { record, ticket, socket })));
-            }
-            Err(refused) => record.finish(&refused),
-        }
+        let mut record = Record::open(self.gateway.clone(), listening.name.clone(), peer);
+        let (ticket, io) = match placed {
+            Ok(placed) => placed,
+            Err(refused) => return record.finish(&refused),
+        };
+        let live = record.live().clone();
+        let arrival = Arrival { record, ticket, io };
+        live.attach(match from_balancer {
+            true => seat.spawn(Awaited::new(arrival).serve()),
+            false => seat.spawn(serve(arrival)),
+        });
     }
 
-    /// A place among the sessions, if there is one for this client.
-    fn place(&self, client: SocketAddr) -> Result<Ticket, End> {
+    /// A place among the sessions, if there is one for this source, or for one more that is not yet known.
+    fn place(&self, source: Option<Source>) -> Result<Ticket, End> {
         let gateway = &self.gateway;
         let snapshot = gateway.snapshot.load();
         if gateway.audit.refuses() {
             return Err(End::AuditFailing);
         }
         let limits = session_limits(&snapshot.settings.limits, self.descriptors);
-        gateway.admission.admit(Source::of(client.ip()), limits).map_err(|full| {
+        let admitted = match source {
+            Some(source) => gateway.admission.admit(source, limits),
+            None => gateway.admission.admit_unknown(limits),
+        };
+        admitted.map_err(|full| {
             if full == Full::Total && gateway.throttle.allow("full") {
                 warn!(limit = limits.total, "all sessions are taken; new clients are refused");
+            }
+            if full == Full::Unknown && gateway.throttle.allow("headers") {
+                warn!(
+                    limit = limits.unknown,
+                    "too many connections of load balancers lack their PROXY header; new ones are refused"
+                );
             }
             End::Full(full)
         })
@@ -335,6 +354,7 @@ pub(crate) fn session_limits(limits: &Limits, descriptors: usize) -> SessionLimi
     SessionLimits {
         total: limits.max_sessions.min(by_descriptors),
         per_source: limits.max_sessions_per_source,
+        unknown: limits.max_pending_headers,
     }
 }
 

@@ -41,6 +41,22 @@ impl Gateway {
         self.address
     }
 
+    /// Where the listener of that name listens.
+    ///
+    /// # Panics
+    /// When its log names no such listener.
+    #[track_caller]
+    pub fn listener(&self, name: &str) -> SocketAddr {
+        let named = |line: &str| {
+            let event: serde_json::Value = serde_json::from_str(line).ok()?;
+            let fields = event.get("fields").unwrap_or(&event);
+            let field = |name: &str| fields.get(name).and_then(serde_json::Value::as_str);
+            (field("message") == Some("listening") && field("listener") == Some(name))
+                .then(|| field("address")?.parse().ok())?
+        };
+        self.log.find(DEADLINE, named).unwrap_or_else(|| panic!("no listener `{name}`:\n{}", self.log.text()))
+    }
+
     /// The URL of the proxy for curl: `scheme` is `socks5` or `socks5h`, `user` empty or `name:password@`.
     pub fn url(&self, scheme: &str, user: &str) -> String {
         format!("{scheme}://{user}{}", self.address)

@@ -53,6 +53,26 @@ impl Rival {
         Self::start(&mut command, address, folder)
     }
 
+    /// Debian's haproxy before a gateway: it comes from `source`, looks after the gateway all the time, and says
+    /// by a PROXY header for whom it is, `send-proxy` or `send-proxy-v2` with what belongs to that.
+    ///
+    /// # Panics
+    /// When it does not come up.
+    pub fn haproxy(gateway: SocketAddr, source: &str, send: &str) -> Self {
+        let (folder, address) = (Folder::new(), free_address());
+        let config = folder.write(
+            "haproxy.cfg",
+            &format!(
+                "global\n  maxconn 100\ndefaults\n  mode tcp\n  timeout connect 5s\n  timeout client 1m\n  \
+                 timeout server 1m\nlisten door\n  bind {address}\n  source {source}\n  \
+                 server gateway {gateway} {send} check inter 50ms\n"
+            ),
+        );
+        let mut command = Command::new(command::tool("haproxy"));
+        command.arg("-db").arg("-f").arg(config);
+        Self::start(&mut command, address, folder)
+    }
+
     /// Starts a server that keeps its files in that folder, and waits until it listens.
     ///
     /// # Panics

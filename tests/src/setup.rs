@@ -27,7 +27,7 @@ pub struct Setup {
     limits: Vec<(String, String)>,
     level: &'static str,
     listener: &'static str,
-    advertise: Option<&'static str>,
+    listener_keys: String,
     users: Vec<(String, String)>,
     user_id: Option<u32>,
     program: Option<PathBuf>,
@@ -52,7 +52,7 @@ impl Setup {
             limits: vec![("max-sessions-per-source".into(), "100000".into())],
             level: "info",
             listener: "127.0.0.1:0",
-            advertise: None,
+            listener_keys: String::new(),
             users: Vec::new(),
             user_id: None,
             program: None,
@@ -120,8 +120,19 @@ impl Setup {
     }
 
     /// The address by which peers are told to reach the gateway.
-    pub fn advertise(mut self, address: &'static str) -> Self {
-        self.advertise = Some(address);
+    pub fn advertise(self, address: &'static str) -> Self {
+        self.listener_key("advertise", &format!("['{address}']"))
+    }
+
+    /// One more key of the listener, such as `proxy-protocol` with `{ from: [127.0.0.9] }`.
+    pub fn listener_key(mut self, key: &str, value: &str) -> Self {
+        self.listener_keys.push_str(&format!("    {key}: {value}\n"));
+        self
+    }
+
+    /// One more listener, after those that are there, as it shall stand in the file without its dash.
+    pub fn more_listener(mut self, keys: &str) -> Self {
+        self.listener_keys.push_str(&format!("  - {keys}\n"));
         self
     }
 
@@ -232,13 +243,11 @@ impl Setup {
     }
 
     fn config(&self) -> String {
-        let Self { auth, level, listener, audit, .. } = self;
+        let Self { auth, level, listener, listener_keys, audit, .. } = self;
         let limits: Vec<_> = self.limits.iter().map(|(key, value)| format!("{key}: {value}")).collect();
         let limits = limits.join(", ");
-        let advertise = self.advertise.map(|address| format!("    advertise: ['{address}']\n"));
-        let advertise = advertise.unwrap_or_default();
         format!(
-            "listeners:\n  - address: {listener}\n{advertise}auth:\n{auth}policy: policy.yaml\n\
+            "listeners:\n  - address: {listener}\n{listener_keys}auth:\n{auth}policy: policy.yaml\n\
              limits: {{ {limits} }}\naudit: {{ {audit} }}\n\
              log: {{ format: json, level: {level} }}\n"
         )

@@ -27,6 +27,14 @@ pub(super) fn network(node: &Node) -> Result<Element<'_, IpNet>, Finding> {
     network_from(node, text).map(Element::Own)
 }
 
+/// A network or an address, spelled as the policy's are.
+///
+/// # Errors
+/// A mistake here when it is neither, has bits behind its prefix, or is an IPv4 network in IPv6's form.
+pub fn plain_network(node: &Node) -> Result<IpNet, Finding> {
+    network_from(node, node.text()?)
+}
+
 fn network_from(node: &Node, text: &str) -> Result<IpNet, Finding> {
     let network = match text.parse::<IpAddr>() {
         Ok(address) => IpNet::from(address),

@@ -17,6 +17,7 @@ use std::path::Path;
 use jiff::Timestamp;
 use socks_config::{Document, Fields, Finding, Findings, Node};
 
+pub use self::element::plain_network;
 use self::read::Reader;
 use crate::Ruleset;
 

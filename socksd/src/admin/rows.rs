@@ -42,7 +42,7 @@ impl Row {
             started: live.started,
             seconds: (live.clock.elapsed().as_secs_f64() * 1e3).round() / 1e3,
             listener: live.listener.to_string(),
-            client: live.client,
+            client: live.client(),
             stage: facts.stage(),
             method: facts.method.as_ref().map(text),
             identity: facts.identity.as_deref().map(ToString::to_string),
@@ -90,7 +90,7 @@ impl Filter {
     pub(crate) fn test(&self) -> Result<impl Fn(&Live) -> bool, String> {
         let source = self.source.as_deref().map(parse_network).transpose()?;
         Ok(move |live: &Live| {
-            source.is_none_or(|source| source.contains(&live.client.ip())) && self.applies(&live.facts())
+            source.is_none_or(|source| source.contains(&live.client().ip())) && self.applies(&live.facts())
         })
     }
 

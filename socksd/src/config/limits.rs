@@ -29,6 +29,8 @@ pub(crate) struct Limits {
     pub(crate) max_sessions: usize,
     /// Sessions at once of one IPv4 address, or of one IPv6 /64.
     pub(crate) max_sessions_per_source: usize,
+    /// Connections of load balancers that have not yet said for whom they are.
+    pub(crate) max_pending_headers: usize,
     /// Descriptors that sessions never use.
     pub(crate) descriptors_kept_free: usize,
 }
@@ -46,6 +48,7 @@ impl Default for Limits {
             destinations_per_association: 1024,
             max_sessions: 100_000,
             max_sessions_per_source: 2_000,
+            max_pending_headers: 1_000,
             descriptors_kept_free: 64,
         }
     }
@@ -73,6 +76,7 @@ impl Limits {
             ("destinations-per-association", 1, &mut limits.destinations_per_association),
             ("max-sessions", 1, &mut limits.max_sessions),
             ("max-sessions-per-source", 1, &mut limits.max_sessions_per_source),
+            ("max-pending-headers", 1, &mut limits.max_pending_headers),
             ("descriptors-kept-free", 0, &mut limits.descriptors_kept_free),
         ];
         for (key, least, limit) in counts {

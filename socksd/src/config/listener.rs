@@ -3,8 +3,11 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
+use ipnet::IpNet;
 use socks_config::{Finding, Findings, Node};
+use socks_policy::plain_network;
 
+use super::keepalive::Keepalive;
 use super::list;
 
 /// One listening address.
@@ -14,6 +17,20 @@ pub(crate) struct Listener {
     pub(crate) name: Arc<str>,
     pub(crate) address: SocketAddr,
     pub(crate) advertise: Advertised,
+    pub(crate) balancers: Balancers,
+    /// How clients that are silent are asked whether they are still there.
+    pub(crate) keepalive: Keepalive,
+}
+
+/// The networks of the load balancers that say by a PROXY header for whom a connection is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Balancers(Arc<[IpNet]>);
+
+impl Balancers {
+    /// Tells whether a connection from there has to begin with a header.
+    pub(crate) fn include(&self, address: IpAddr) -> bool {
+        self.0.iter().any(|network| network.contains(&address))
+    }
 }
 
 /// The addresses at which others reach the gateway's sockets, where they differ from the sockets' own.
@@ -44,6 +61,10 @@ pub(super) fn listeners(node: &Node, findings: &mut Findings) -> Vec<Listener> {
         let name = fields.take("name").and_then(|name| findings.note(name.text()));
         let address = fields.require("address", findings);
         let advertise = fields.take("advertise").map(|node| advertised(node, findings)).unwrap_or_default();
+        let balancers =
+            fields.take("proxy-protocol").map(|node| balancers(node, findings)).unwrap_or_default();
+        let keepalive =
+            fields.take("keepalive").map(|node| Keepalive::read(node, findings)).unwrap_or_default();
         fields.finish(findings);
         let Some(node) = address else { continue };
         let Some(address) = findings.note(node.parse::<SocketAddr>()) else { continue };
@@ -55,9 +76,25 @@ pub(super) fn listeners(node: &Node, findings: &mut Findings) -> Vec<Listener> {
             findings.mistake(&node.place, format!("listener `{name}` is there twice"));
             continue;
         }
-        listeners.push(Listener { name, address, advertise });
+        listeners.push(Listener { name, address, advertise, balancers, keepalive });
     }
     listeners
+}
+
+fn balancers(node: &Node, findings: &mut Findings) -> Balancers {
+    let Some(mut fields) = node.fields(findings) else { return Balancers::default() };
+    let from = fields.require("from", findings);
+    fields.finish(findings);
+    let mut networks = Vec::new();
+    for item in from.map(|node| list(node, findings)).unwrap_or_default() {
+        let Some(network) = findings.note(plain_network(item)) else { continue };
+        if network.prefix_len() == 0 {
+            findings
+                .warning(&item.place, "anybody can claim to be anybody: name the balancers' own networks");
+        }
+        networks.push(network);
+    }
+    Balancers(networks.into())
 }
 
 fn advertised(node: &Node, findings: &mut Findings) -> Advertised {

@@ -2,6 +2,7 @@
 
 mod admin;
 mod audit;
+mod keepalive;
 mod limits;
 mod listener;
 
@@ -20,7 +21,7 @@ pub(crate) use audit::{
     TargetKind,
 };
 pub(crate) use limits::Limits;
-pub(crate) use listener::{Advertised, Listener};
+pub(crate) use listener::{Advertised, Balancers, Listener};
 
 /// A configuration without a mistake; what it names (users, policy) is read by others.
 #[derive(Debug)]

@@ -25,7 +25,7 @@ fn every_key_of_the_reference_is_read() {
     let text = format!(
         "{LEAST}limits:\n  handshake-timeout: 1s\n  resolve-timeout: 2s\n  connect-timeout: 3s\n  \
          idle-timeout: 4s\n  bind-timeout: 9s\n  udp-idle-timeout: 10s\n  \
-         destinations-per-association: 11\n  max-sessions: 5\n  max-sessions-per-source: 6\n  descriptors-kept-free: 7\n\
+         destinations-per-association: 11\n  max-sessions: 5\n  max-sessions-per-source: 6\n  max-pending-headers: 12\n  descriptors-kept-free: 7\n\
          audit: {{ file: a.jsonl, on-failure: continue, refusals-every: 8s, start: true }}\n\
          log: {{ format: json, level: debug }}\nnat64: 64:ff9b::/96\n"
     );
@@ -46,8 +46,9 @@ fn every_key_of_the_reference_is_read() {
         limits.max_sessions_per_source,
         limits.descriptors_kept_free,
         limits.destinations_per_association,
+        limits.max_pending_headers,
     ];
-    assert_eq!(counts, [5, 6, 7, 11]);
+    assert_eq!(counts, [5, 6, 7, 11, 12]);
     assert_eq!(settings.nat64, "64:ff9b::/96".parse().ok());
     assert_eq!(settings.audit.targets.len(), 1);
     assert_eq!(settings.audit.targets[0].terms.on_failure, OnAuditFailure::Continue);

@@ -18,6 +18,8 @@ pub(super) struct Opening<'a> {
     pub(super) listener: &'a str,
     pub(super) client: SocketAddr,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) via: Option<SocketAddr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) method: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) identity: Option<String>,

@@ -21,6 +21,7 @@ fn with_full_line<T>(use_line: impl FnOnce(&Line<'_>) -> T) -> T {
         started: Timestamp::UNIX_EPOCH,
         listener: "main",
         client: address,
+        via: Some(address),
         method: Some("gssapi"),
         identity: Some("alice@R".into()),
         groups: &groups,

@@ -4,11 +4,10 @@ use std::sync::{Arc, OnceLock};
 
 use bytes::BytesMut;
 use socks_auth::{AuthSession, Authenticator, ClientInfo};
-use socks_core::wire::{DecodeError, Encode, Greeting, Method, MethodChoice};
+use socks_core::wire::{DecodeError, Encode, Greeting, Method, MethodChoice, ProxyHeader};
 use socks_core::{ClientIo, ClientStream, Identity, Level, Levels, ReceiveError};
 use socks_policy::Decision;
 use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
 
 use crate::outcome::End;
 
@@ -30,10 +29,10 @@ type Door = (Arc<str>, Arc<dyn Authenticator>);
 
 impl Accepted {
     /// A client that the policy could permit something; all others are closed before an octet is read.
-    pub(super) fn new(socket: TcpStream, session: &Session) -> Result<Self, Ended> {
+    pub(super) fn new(io: ClientIo, session: &Session) -> Result<Self, Ended> {
         match session.decide(None, None) {
             Decision::Deny(denial) => Err(Ended::silently(End::SourceDenied(denial))),
-            Decision::Permit(_) | Decision::Needs(_) => Ok(Self { io: ClientIo::new(socket) }),
+            Decision::Permit(_) | Decision::Needs(_) => Ok(Self { io }),
         }
     }
 
@@ -65,6 +64,9 @@ impl Accepted {
         match error {
             ReceiveError::Decode(DecodeError::Version { found: 0x04, .. }) => {
                 Ended::with_octets(self.io, SOCKS4_REFUSED, End::Greeting(error))
+            }
+            ReceiveError::Decode(_) if ProxyHeader::may_begin(&self.io.received) => {
+                Ended::silently(End::ProxyHeaderRefused)
             }
             error => Ended::silently(End::Greeting(error)),
         }

@@ -17,9 +17,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use socks_core::ClientIo;
 use socks_core::wire::Command;
 use socks_policy::{Decision, Operation, Query};
-use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
 use crate::admission::{RuleTicket, Ticket};
@@ -39,7 +39,8 @@ pub(crate) use ended::Ended;
 pub(crate) struct Arrival {
     pub(crate) record: Record,
     pub(crate) ticket: Ticket,
-    pub(crate) socket: TcpStream,
+    /// The client's socket, with what was read from it already.
+    pub(crate) io: ClientIo,
 }
 
 /// What belongs to a session beside its streams.
@@ -80,10 +81,11 @@ enum Step {
 }
 
 async fn establish(arrival: Arrival) -> Option<Established> {
-    let Arrival { record, ticket, socket } = arrival;
+    let Arrival { record, ticket, io } = arrival;
     let snapshot = record.gateway().snapshot.load_full();
     record.facts().generation = snapshot.ruleset.generation();
     let patience = snapshot.settings.limits.handshake_timeout;
+    let impatient_at = record.live().arrived().checked_add(patience);
     let mut session = Session {
         gateway: record.gateway().clone(),
         snapshot,
@@ -91,9 +93,9 @@ async fn establish(arrival: Arrival) -> Option<Established> {
         ticket,
         rule_ticket: None,
         patience,
-        impatient_at: Instant::now().checked_add(patience),
+        impatient_at,
     };
-    let result = steps(socket, &mut session).await;
+    let result = steps(io, &mut session).await;
     if result.is_ok() {
         let live = session.record.live();
         if session.snapshot.ruleset.generation() != session.gateway.snapshot.load().ruleset.generation() {
@@ -114,8 +116,8 @@ async fn establish(arrival: Arrival) -> Option<Established> {
     }
 }
 
-async fn steps(socket: TcpStream, session: &mut Session) -> Result<Step, Ended> {
-    let authenticated = Accepted::new(socket, session)?.authenticate(session).await?;
+async fn steps(io: ClientIo, session: &mut Session) -> Result<Step, Ended> {
+    let authenticated = Accepted::new(io, session)?.authenticate(session).await?;
     let requested = authenticated.request(session).await?;
     Ok(match requested.command() {
         Command::Connect => Step::Connected(requested.judge(session).await?.dial(session).await?),

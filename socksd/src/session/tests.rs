@@ -11,9 +11,9 @@ use socks_auth::{
     AuthError, AuthSession, Authenticated, Authenticator, AuthenticatorFactory, BuildContext, BuildError,
     NoOptions, Registry, async_trait,
 };
-use socks_core::Identity;
 use socks_core::relay::RelayerOptions;
 use socks_core::wire::Method;
+use socks_core::{ClientIo, Identity};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
@@ -158,10 +158,10 @@ impl Bench {
         let address = self.listener.local_addr().unwrap();
         let (client, accepted) = tokio::join!(TcpStream::connect(address), self.listener.accept());
         let (socket, client_address) = accepted.unwrap();
-        let limits = SessionLimits { total: 10, per_source: 10 };
+        let limits = SessionLimits { total: 10, per_source: 10, unknown: 10 };
         let ticket = self.gateway.admission.admit(Source::of(client_address.ip()), limits).unwrap();
         let record = Record::open(self.gateway.clone(), "127.0.0.1:0".into(), client_address);
-        let arrival = Arrival { record, ticket, socket };
+        let arrival = Arrival { record, ticket, io: ClientIo::new(socket) };
         (client.unwrap(), tokio::spawn(serve(arrival)))
     }
 

@@ -44,7 +44,7 @@ impl Facts {
     pub(super) fn replies(&self, snapshot: &Snapshot) -> UdpReplies {
         let decision = snapshot.ruleset.decide(&Query {
             listener: &self.live.listener,
-            client: self.live.client,
+            client: self.live.client(),
             identity: self.identity.as_ref(),
             operation: Some(Operation::Associate),
             address: None,
@@ -67,7 +67,7 @@ impl Facts {
         let (now, operation) = (Timestamp::now(), Some(Operation::Datagram(target)));
         let decision = snapshot.ruleset.decide(&Query {
             listener: &self.live.listener,
-            client: self.live.client,
+            client: self.live.client(),
             identity: self.identity.as_ref(),
             operation,
             address,
