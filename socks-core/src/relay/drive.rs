@@ -133,6 +133,13 @@ impl<'a, D: Duplex> Tunnel<'a, D> {
                 self.fail(way, Some(error));
                 Some(self.conclude())
             }
+            Err(Fault::CutFrame) if way == Way::Down => {
+                let cut = "it hung up inside a protected frame";
+                Some(RelayEnd::TargetFailed(io::Error::new(io::ErrorKind::UnexpectedEof, cut)))
+            }
+            Err(Fault::Open(error)) if way == Way::Down => {
+                Some(RelayEnd::TargetFailed(io::Error::new(io::ErrorKind::InvalidData, error)))
+            }
             Err(Fault::CutFrame) => Some(RelayEnd::CutFrame),
             Err(Fault::Open(error)) => Some(RelayEnd::Open(error)),
             Err(Fault::Seal(error)) => Some(RelayEnd::Seal(error)),

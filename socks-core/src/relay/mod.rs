@@ -7,6 +7,9 @@
 //! Without protection octets are copied at first and moved by splice(2) once they come in bulk; with
 //! protection frames are opened and sealed in place. A half-close passes through, a reset passes as a reset,
 //! and an end that nobody made in order (idle timeout, refused frame) is shown to both sides as a reset.
+//!
+//! A target may stand behind another gateway: [`Relayer::run_chained`] takes a stream to that one in place of the
+//! target's socket, protected or not.
 
 mod buffer;
 mod drive;
@@ -21,6 +24,7 @@ mod pipe;
 mod pipe;
 mod plain;
 mod protected;
+mod resealing;
 mod sealing;
 mod socket;
 
@@ -40,7 +44,7 @@ use self::drive::drive;
 use self::path::Path;
 use self::pipe::PipePool;
 use self::plain::Plain;
-use self::protected::Protected;
+use self::protected::{Protected, Resealed};
 use self::socket::Socket;
 use crate::{ClientStream, OpenError, ProtectedStream, SealError};
 
@@ -213,7 +217,42 @@ impl Relayer {
             match start {
                 Start::Plain(early) => drive(Plain::new(up, early), up, self.reset_grace).await,
                 Start::Protected(start) => {
-                    Box::pin(drive(Protected::new(up, *start), up, self.reset_grace)).await
+                    Box::pin(drive(Protected::new(up, *start, Vec::new()), up, self.reset_grace)).await
+                }
+            }
+        }
+    }
+
+    /// As [`Relayer::run`], to a target behind another gateway, by a stream on which that has granted the request.
+    ///
+    /// What was received from there already goes to the client first. Without protection at both ends octets are
+    /// copied or spliced; with protection at one end frames are opened and sealed in place; with protection at
+    /// both, each octet is opened, copied once and sealed. A frame from the other gateway that is refused or cut is
+    /// a [`RelayEnd::TargetFailed`].
+    pub fn run_chained(
+        &self,
+        client: ClientStream,
+        upstream: ClientStream,
+        terms: Terms,
+    ) -> impl Future<Output = RelayEnd> + Send + use<'_> {
+        let ((client, near), (upstream, far)) = (Start::from(client), Start::from(upstream));
+        async move {
+            let (client, target) = (Socket(&client), Socket(&upstream));
+            prepare(target.0);
+            let up = Path { way: Way::Up, source: client, sink: target, pools: &self.pools, terms: &terms };
+            let grace = self.reset_grace;
+            match (near, far) {
+                (Start::Plain(early), Start::Plain(answer)) => {
+                    drive(Plain::new(up, early).answered(answer), up, grace).await
+                }
+                (Start::Protected(near), Start::Plain(answer)) => {
+                    Box::pin(drive(Protected::new(up, *near, answer), up, grace)).await
+                }
+                (Start::Plain(early), Start::Protected(far)) => {
+                    Box::pin(drive(Protected::new(up.back(), *far, early), up, grace)).await
+                }
+                (Start::Protected(near), Start::Protected(far)) => {
+                    Box::pin(drive(Resealed::new(up, *near, *far), up, grace)).await
                 }
             }
         }

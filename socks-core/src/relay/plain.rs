@@ -41,6 +41,14 @@ impl<'a> Plain<'a> {
         tunnel
     }
 
+    /// The same with octets of the target that go before all others.
+    pub(super) fn answered(mut self, early: Vec<u8>) -> Self {
+        if !early.is_empty() {
+            self.down.flight = Flight::Buffer(self.down.path.pools.buffers.holding(early));
+        }
+        self
+    }
+
     fn direction(&mut self, way: Way) -> &mut Direction<'a> {
         match way {
             Way::Up => &mut self.up,

@@ -1,4 +1,5 @@
-//! A tunnel whose client speaks in protected frames: opened in place one way, sealed in place the other.
+//! A tunnel with protected frames at one of its ends, opened in place one way and sealed in place the other; or with
+//! frames at both ends, opened and sealed anew.
 
 use std::task::{Context, Poll};
 
@@ -7,6 +8,7 @@ use bytes::BytesMut;
 use super::meter::Way;
 use super::opening::Opening;
 use super::path::{Duplex, Fault, Path};
+use super::resealing::Resealing;
 use super::sealing::Sealing;
 use crate::Protection;
 
@@ -25,19 +27,22 @@ pub(super) struct Start {
     pub(super) frames: BytesMut,
 }
 
-/// A tunnel with a protected client; its two halves share the task, and no lock.
+/// A tunnel with one protected end; its two halves share the task, and no lock.
 pub(super) struct Protected<'a> {
     protection: Protection,
-    up: Opening<'a>,
-    down: Sealing<'a>,
+    /// The way that begins at the protected end.
+    opens: Way,
+    opening: Opening<'a>,
+    sealing: Sealing<'a>,
 }
 
 impl<'a> Protected<'a> {
-    /// A tunnel from and to a client.
-    pub(super) fn new(up: Path<'a>, start: Start) -> Self {
+    /// A tunnel whose protected end is the source of `path`; the other one has sent some octets already.
+    pub(super) fn new(path: Path<'a>, start: Start, early: Vec<u8>) -> Self {
         Self {
-            up: Opening::new(up, &start.plaintext, &start.frames),
-            down: Sealing::new(up.back()),
+            opens: path.way,
+            opening: Opening::new(path, &start.plaintext, &start.frames),
+            sealing: Sealing::new(path.back(), early),
             protection: start.protection,
         }
     }
@@ -45,9 +50,48 @@ impl<'a> Protected<'a> {
 
 impl Duplex for Protected<'_> {
     fn poll_way(&mut self, way: Way, cx: &mut Context<'_>) -> Poll<Result<(), Fault>> {
+        if way == self.opens {
+            self.opening.poll(&mut self.protection, cx)
+        } else {
+            self.sealing.poll(&mut self.protection, cx)
+        }
+    }
+
+    fn is_loaded(&self) -> bool {
+        self.opening.is_loaded() || self.sealing.is_loaded()
+    }
+
+    fn abandon(&mut self, way: Way) {
+        if way == self.opens { self.opening.abandon() } else { self.sealing.abandon() }
+    }
+}
+
+/// A tunnel with both ends protected.
+pub(super) struct Resealed<'a> {
+    near: Protection,
+    far: Protection,
+    up: Resealing<'a>,
+    down: Resealing<'a>,
+}
+
+impl<'a> Resealed<'a> {
+    /// A tunnel from and to a client, by a protected stream to its target.
+    pub(super) fn new(up: Path<'a>, near: Start, far: Start) -> Self {
+        Self {
+            up: Resealing::new(up, &near.plaintext, &near.frames),
+            down: Resealing::new(up.back(), &far.plaintext, &far.frames),
+            near: near.protection,
+            far: far.protection,
+        }
+    }
+}
+
+impl Duplex for Resealed<'_> {
+    fn poll_way(&mut self, way: Way, cx: &mut Context<'_>) -> Poll<Result<(), Fault>> {
+        let Self { near, far, up, down } = self;
         match way {
-            Way::Up => self.up.poll(&mut self.protection, cx),
-            Way::Down => self.down.poll(&mut self.protection, cx),
+            Way::Up => up.poll(near, far, cx),
+            Way::Down => down.poll(far, near, cx),
         }
     }
 

@@ -11,7 +11,7 @@ use super::protected::{BUFFER, QUANTUM};
 use crate::{Protection, SealError, Sealing as Message};
 
 /// The most octets of user data in one frame; less if the protection wants less.
-const MESSAGE: usize = 16 * 1024;
+pub(super) const MESSAGE: usize = 16 * 1024;
 /// The most messages that are sealed together and sent with one write.
 const LANES: usize = 8;
 
@@ -21,6 +21,8 @@ pub(super) struct Sealing<'a> {
     /// Frames that are being written.
     buffer: Option<Buffer<'a>>,
     frames: Pieces,
+    /// Octets that were read before the tunnel was there.
+    early: Vec<u8>,
     ended: bool,
     abandoned: bool,
 }
@@ -49,9 +51,9 @@ impl Layout {
 }
 
 impl<'a> Sealing<'a> {
-    /// A direction in which nothing has come yet.
-    pub(super) fn new(path: Path<'a>) -> Self {
-        Self { path, buffer: None, frames: Pieces::default(), ended: false, abandoned: false }
+    /// A direction in which nothing has come yet but some octets.
+    pub(super) fn new(path: Path<'a>, early: Vec<u8>) -> Self {
+        Self { path, buffer: None, frames: Pieces::default(), early, ended: false, abandoned: false }
     }
 
     /// Moves what can be moved; `Ready(Ok(()))` is the end in order.
@@ -85,7 +87,10 @@ impl<'a> Sealing<'a> {
             ready!(self.poll_deliver(cx)).map_err(Fault::Sink)?;
             ready!(quantum.poll_left(cx));
             let layout = Layout::of(protection);
-            let read = ready!(self.poll_read(layout, cx)).map_err(Fault::Source)?;
+            let read = match self.take_early(layout) {
+                0 => ready!(self.poll_read(layout, cx)).map_err(Fault::Source)?,
+                taken => taken,
+            };
             quantum.count(read);
             if read > 0 {
                 self.seal(protection, layout, read).map_err(Fault::Seal)?;
@@ -107,6 +112,25 @@ impl<'a> Sealing<'a> {
         }
         self.buffer = None;
         Poll::Ready(Ok(()))
+    }
+
+    /// Puts what came early into the places of the messages, and tells how much of it.
+    fn take_early(&mut self, layout: Layout) -> usize {
+        if self.early.is_empty() {
+            return 0;
+        }
+        let taken = self.early.len().min(layout.lanes * layout.message);
+        let mut buffer = self.path.pools.frames.take();
+        buffer.make_room(layout.stride);
+        let lanes = buffer.room().chunks_exact_mut(layout.stride);
+        for (lane, message) in lanes.zip(self.early.drain(..taken).as_slice().chunks(layout.message)) {
+            let place = lane.get_mut(layout.head..layout.head + message.len());
+            place.unwrap_or_default().copy_from_slice(message);
+        }
+        self.early.shrink_to_fit();
+        buffer.filled(taken.div_ceil(layout.message) * layout.stride);
+        self.buffer = Some(buffer);
+        taken
     }
 
     /// Reads once, into the places of the messages; 0 is the end.

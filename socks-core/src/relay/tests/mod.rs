@@ -1,5 +1,6 @@
 //! Tunnels over real loopback sockets.
 
+mod chained;
 mod ends;
 mod plain;
 mod protected;

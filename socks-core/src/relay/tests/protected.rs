@@ -71,7 +71,7 @@ fn sum(octets: &[u8]) -> u8 {
     octets.iter().fold(0, |sum, octet| sum.wrapping_add(*octet))
 }
 
-fn frame(plaintext: &[u8], level: Level) -> Vec<u8> {
+pub(super) fn frame(plaintext: &[u8], level: Level) -> Vec<u8> {
     let len = u32::try_from(plaintext.len()).unwrap().to_be_bytes();
     let mut frame = vec![0x5A, level as u8, len[1], len[2], len[3]];
     frame.extend(plaintext.iter().map(|octet| octet ^ 0x55));
@@ -80,7 +80,7 @@ fn frame(plaintext: &[u8], level: Level) -> Vec<u8> {
 }
 
 /// Cuts octets in frames of changing lengths, none and the largest among them.
-fn frames(octets: &[u8]) -> Vec<u8> {
+pub(super) fn frames(octets: &[u8]) -> Vec<u8> {
     let mut lengths = [1, 0, 16_384, 3, 60_000, 100, 4096, LARGEST].into_iter().cycle();
     let (mut framed, mut rest) = (Vec::new(), octets);
     while !rest.is_empty() {
@@ -92,7 +92,7 @@ fn frames(octets: &[u8]) -> Vec<u8> {
 }
 
 /// Opens whole frames one after the other, and tells how many there were.
-fn unframe(mut octets: &[u8]) -> (Vec<u8>, usize) {
+pub(super) fn unframe(mut octets: &[u8]) -> (Vec<u8>, usize) {
     let (mut toy, mut plaintext, mut count) = (Toy::default(), Vec::new(), 0);
     while !octets.is_empty() {
         let len = toy.frame_len(octets).unwrap().unwrap();
@@ -105,6 +105,15 @@ fn unframe(mut octets: &[u8]) -> (Vec<u8>, usize) {
         (octets, count) = (rest, count + 1);
     }
     (plaintext, count)
+}
+
+/// A protection of that kind.
+pub(super) fn toy() -> Protection {
+    Protection {
+        level: Level::Confidentiality,
+        seal: Box::new(Toy::default()),
+        open: Box::new(Toy::default()),
+    }
 }
 
 #[derive(Default)]
