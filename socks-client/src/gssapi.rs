@@ -17,7 +17,7 @@ use socks_gssapi::{Message, MessageError, Start, TokenKind};
 
 pub use self::service::{ServiceName, ServiceNameError};
 
-use self::context::{Context, Contexts, Kerberos, Stage, Threads};
+use self::context::{Context, Contexts, Kerberos, Stage, Threads, Tickets};
 use crate::{ClientAuth, Exchange, Fault, Step};
 
 /// Logs in with a Kerberos ticket, and agrees on protection.
@@ -28,7 +28,7 @@ pub struct Gssapi {
     service: Service,
     asked: Level,
     accepted: Vec<Level>,
-    ccache: Option<Box<str>>,
+    tickets: Tickets,
     contexts: Arc<dyn Contexts>,
     threads: Threads,
 }
@@ -48,7 +48,7 @@ impl Gssapi {
             service: Service::OfGateway("socks".into()),
             asked: level,
             accepted: vec![level],
-            ccache: None,
+            tickets: Tickets::default(),
             contexts: Arc::new(Kerberos),
             threads: Threads::default(),
         }
@@ -78,7 +78,15 @@ impl Gssapi {
     /// Takes tickets from this cache, such as `FILE:/run/user/1000/krb5cc`, in place of the usual one.
     #[must_use]
     pub fn ccache(mut self, ccache: impl Into<Box<str>>) -> Self {
-        self.ccache = Some(ccache.into());
+        self.tickets.ccache = Some(ccache.into());
+        self
+    }
+
+    /// Takes tickets with the key in this keytab, such as `FILE:/etc/gateway-client.keytab`, for its first principal,
+    /// as they are needed. They are kept in the [cache](Self::ccache), `MEMORY:name` for one of this process alone.
+    #[must_use]
+    pub fn client_keytab(mut self, keytab: impl Into<Box<str>>) -> Self {
+        self.tickets.keytab = Some(keytab.into());
         self
     }
 
@@ -104,8 +112,8 @@ impl ClientAuth for Gssapi {
     async fn authenticate(&self, exchange: &mut Exchange<'_>) -> Result<Option<Protection>, Fault> {
         let service = self.service_at(exchange.gateway());
         let service = service.map_err(|error| Fault::Unavailable(error.to_string().into()))?;
-        let (contexts, ccache) = (Arc::clone(&self.contexts), self.ccache.clone());
-        let beginning = self.threads.run(move || contexts.begin(&service, ccache.as_deref()));
+        let (contexts, tickets) = (Arc::clone(&self.contexts), self.tickets.clone());
+        let beginning = self.threads.run(move || contexts.begin(&service, &tickets));
         let context = beginning.await.map_err(Fault::Unavailable)?;
         let accepted = Levels::Only(self.accepted.clone());
         let negotiation = negotiation::Client::new(Limits::default(), self.asked, accepted);
@@ -210,7 +218,7 @@ impl fmt::Debug for Gssapi {
             .field("service", &self.service)
             .field("asked", &self.asked)
             .field("accepted", &self.accepted)
-            .field("ccache", &self.ccache)
+            .field("tickets", &self.tickets)
             .finish_non_exhaustive()
     }
 }

@@ -33,6 +33,9 @@ pub struct ClientRules {
     /// The cache with the user's tickets (`FILE:/tmp/krb5cc_0`); `None`: the one that krb5.conf and the
     /// environment name.
     pub ccache: Option<Box<str>>,
+    /// The keytab with the user's own key (`FILE:/etc/client.keytab`), for programs that nobody types a password
+    /// for: tickets are taken with it as they are needed, for its first principal, and kept in the cache.
+    pub client_keytab: Option<Box<str>>,
     /// Whether messages travel on a stream, or as datagrams too.
     pub traffic: Traffic,
     /// Who protects messages.
@@ -116,6 +119,9 @@ impl Initiator {
         let mut store = Vec::new();
         if let Some(ccache) = &rules.ccache {
             store.push(entry("ccache", ccache, Path::new(""))?);
+        }
+        if let Some(keytab) = &rules.client_keytab {
+            store.push(entry("client_keytab", keytab, Path::new(""))?);
         }
         let credential = credential(rules.oddity, &store)?;
         let target = match target {

@@ -61,8 +61,9 @@ impl Permit {
         self.kind.command()
     }
 
-    /// The address that was judged, IPv4 in IPv4's own form: always there for CONNECT, an arrived BIND peer
-    /// and a datagram; for a BIND listener only if the client named its peer.
+    /// The address that was judged, IPv4 in IPv4's own form: always there for an arrived BIND peer and a datagram;
+    /// for a BIND listener only if the client named its peer; for CONNECT always, unless the rule goes through an
+    /// [upstream gateway](Terms::upstream) and permits the name that was asked for, whatever its address is.
     pub fn address(&self) -> Option<SocketAddr> {
         self.address
     }

@@ -121,6 +121,22 @@ impl Rule {
         instants.into_iter().find(|instant| self.is_in_force(*instant) != is_in_force)
     }
 
+    /// Tells whether the rule's destinations have a network among them.
+    pub(crate) fn names_network(&self) -> bool {
+        let mut hosts = self.destination.iter().flat_map(|condition| condition.elements());
+        hosts.any(|host| matches!(host, HostPattern::Network(_)))
+    }
+
+    /// Tells whether the rule's destinations have the name among them, whatever its address is.
+    pub(crate) fn means_name(&self, view: &View<'_>) -> bool {
+        self.check_destination(view) == Check::Matches
+    }
+
+    /// Tells whether the rule matches, or may once more is known.
+    pub(crate) fn may_match(&self, view: &View<'_>) -> bool {
+        !matches!(self.check(view), Check::No(_))
+    }
+
     /// Compares the rule with what is known, condition by condition, and stops at the first that is not met.
     pub(crate) fn check(&self, view: &View<'_>) -> Check {
         let conditions = [

@@ -12,7 +12,7 @@ use crate::rule::Rule;
 use crate::set::Condition;
 use crate::trial::Trial;
 use crate::view::View;
-use crate::{Decision, Nat64, Query};
+use crate::{Decision, Fact, Nat64, OperationKind, Query};
 
 /// A policy file, compiled: which doors a client may use, and what it may do then.
 #[derive(Debug)]
@@ -23,6 +23,8 @@ pub struct Ruleset {
     index: Index,
     nat64: Option<Nat64>,
     names_groups: bool,
+    /// The deny rules that name a network: they may meet a name whose address is not known.
+    network_denies: Vec<u32>,
     /// The time it was loaded for: what the tests are judged at.
     pub(crate) loaded: Timestamp,
     generation: u64,
@@ -34,7 +36,20 @@ impl Ruleset {
         let of_rules = rules.iter().filter_map(|rule| rule.identity.as_ref());
         let mut identities = of_rules.chain(clients.iter().filter_map(|row| row.identity.as_ref()));
         let names_groups = identities.any(Condition::names_group);
-        Self { rules, clients, trials, index, nat64: None, names_groups, loaded, generation: 0 }
+        let meets = |rule: &Rule| rule.decides() && !rule.permits() && rule.names_network();
+        let network_denies = (0..).zip(&rules).filter(|(_, rule)| meets(rule));
+        let network_denies = network_denies.map(|(number, _)| number).collect();
+        Self {
+            rules,
+            clients,
+            trials,
+            index,
+            nat64: None,
+            names_groups,
+            network_denies,
+            loaded,
+            generation: 0,
+        }
     }
 
     /// The same ruleset under another generation; its permits carry the number.
@@ -76,6 +91,11 @@ impl Ruleset {
     /// A rule that only logs never decides: what it matches is noted ([`Decision::logged_by`]), as far as it stands
     /// before the rule that decides.
     ///
+    /// A rule that goes through an [upstream gateway](crate::Terms::upstream) may permit a CONNECT to a name by
+    /// the name alone: if it names no network for it, no deny rule before it might meet the name's address, and
+    /// the name is not `localhost`. That gateway looks the name up, and what is special about its address is its
+    /// business.
+    ///
     /// Where the identity's groups [could not be learned](socks_core::Identity::groups_missing), a group that a
     /// deny rule or one that only logs names is taken as one of them, and a group that a permit rule names is not.
     pub fn decide(&self, query: &Query<'_>) -> Decision {
@@ -84,7 +104,7 @@ impl Ruleset {
         }
         let view = self.view(query);
         let mut noted = Noted::default();
-        let Some(rule) = self.first(&view, |rule| noted.add(rule.name())) else {
+        let Some((number, rule)) = self.first(&view, |rule| noted.add(rule.name())) else {
             return Decision::Deny(Denial { noted, ..self.no_match(&view) });
         };
         if !rule.permits() {
@@ -92,7 +112,8 @@ impl Ruleset {
             let reason = if is_unknown { DenyReason::GroupsMissing } else { DenyReason::Rule };
             return Decision::Deny(Denial { rule: Some(Arc::clone(rule.name())), reason, noted });
         }
-        match (view.missing(), view.kind) {
+        let missing = view.missing().filter(|_| !self.is_by_name(number, rule, &view));
+        match (missing, view.kind) {
             (None, Some(kind)) => Decision::Permit(Permit {
                 grant: Arc::clone(&rule.grant),
                 kind,
@@ -100,7 +121,7 @@ impl Ruleset {
                 generation: self.generation,
                 noted,
             }),
-            (missing, _) => Decision::Needs(missing.unwrap_or(crate::Fact::Operation)),
+            (missing, _) => Decision::Needs(missing.unwrap_or(Fact::Operation)),
         }
     }
 
@@ -118,13 +139,13 @@ impl Ruleset {
         View::new(query, self.nat64.as_ref())
     }
 
-    /// The first rule that denies for certain or that may permit; `pass` gets those before it that match for
-    /// certain and do not decide.
-    fn first(&self, view: &View<'_>, mut pass: impl FnMut(&Rule)) -> Option<&Rule> {
+    /// The first rule that denies for certain or that may permit, with its number; `pass` gets those before it that
+    /// match for certain and do not decide.
+    fn first(&self, view: &View<'_>, mut pass: impl FnMut(&Rule)) -> Option<(u32, &Rule)> {
         let mut found = None;
         self.index.first(view, |number| {
-            found = self.rule(number).filter(|rule| rule.is_in_force(view.now));
-            if let Some(rule) = found.take_if(|rule| !rule.decides()) {
+            found = self.rule(number).filter(|rule| rule.is_in_force(view.now)).map(|rule| (number, rule));
+            if let Some((_, rule)) = found.take_if(|(_, rule)| !rule.decides()) {
                 pass(rule);
             }
             found.is_some()
@@ -132,12 +153,28 @@ impl Ruleset {
         found
     }
 
+    /// Tells whether the rule of that number, the first that may permit, permits the name of a CONNECT whatever
+    /// its address is: another gateway is to look it up.
+    fn is_by_name(&self, number: u32, rule: &Rule, view: &View<'_>) -> bool {
+        let Some(name) = view.name.filter(|_| view.kind == Some(OperationKind::Connect)) else {
+            return false;
+        };
+        let is_local = name.labels().next_back() == Some("localhost");
+        let mut earlier = self.network_denies.iter().take_while(|other| **other < number);
+        let may_deny = |other: &u32| self.rule(*other).is_some_and(|rule| rule.may_match(view));
+        view.missing() == Some(Fact::Address)
+            && rule.grant.terms.upstream.is_some()
+            && rule.means_name(view)
+            && (rule.special_use || !is_local)
+            && !earlier.any(may_deny)
+    }
+
     /// Why nothing matches: perhaps only because the address is special.
     fn no_match(&self, view: &View<'_>) -> Denial {
         let Some(class) = view.special else { return Denial::without_rule(DenyReason::NoMatch) };
         let ordinary = View { special: None, ..*view };
         match self.first(&ordinary, |_| {}).filter(|_| view.missing().is_none()) {
-            Some(rule) if rule.permits() => {
+            Some((_, rule)) if rule.permits() => {
                 let rule = Some(Arc::clone(rule.name()));
                 Denial { rule, ..Denial::without_rule(DenyReason::SpecialUse(class)) }
             }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::num::NonZeroU32;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::PortRange;
@@ -27,6 +28,8 @@ pub struct Terms {
     pub udp: UdpTerms,
     /// What becomes of a session whose proof of identity ends.
     pub ticket_end: TicketEnd,
+    /// The name of the gateway through which connections go; `None`: they go to the target itself.
+    pub upstream: Option<Arc<str>>,
     /// What becomes of a session that a later policy no longer permits.
     pub on_revoke: OnRevoke,
 }

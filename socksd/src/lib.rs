@@ -39,6 +39,7 @@ mod server;
 mod session;
 mod snapshot;
 mod throttle;
+mod upstream;
 mod workers;
 
 pub use program::Program;

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 use socks_auth::AuthError;
+use socks_client::{Fault, Step};
 use socks_core::ReceiveError;
 use socks_core::relay::RelayEnd;
 use socks_core::udp::AssociationEnd;
@@ -19,6 +20,7 @@ use crate::dial::DialError;
 use crate::listen::ListenError;
 use crate::resolve::ResolveError;
 use crate::roster::Ending;
+use crate::upstream::UpstreamError;
 
 /// Why a session ended.
 #[derive(Debug)]
@@ -65,6 +67,10 @@ pub(crate) enum End {
     Resolve(ResolveError),
     /// No address of the target could be reached.
     Dial(DialError),
+    /// There is no connection through the rule's upstream gateway.
+    Upstream(UpstreamError),
+    /// A rule permits it, but only through an upstream gateway, which is asked for connections alone.
+    UpstreamCannot { rule: Arc<str> },
     /// The gateway cannot listen for the peer of a BIND.
     Listen(ListenError),
     /// The right peer of a BIND has not come in time.
@@ -135,7 +141,7 @@ impl End {
     pub(crate) fn rule(&self) -> Option<&Arc<str>> {
         match self {
             Self::Denied(denial) => denial.rule.as_ref(),
-            Self::OtherFamily { rule, .. } => Some(rule),
+            Self::OtherFamily { rule, .. } | Self::UpstreamCannot { rule } => Some(rule),
             _ => None,
         }
     }
@@ -155,6 +161,8 @@ impl End {
             | Self::Undecided => ReplyCode::GENERAL_FAILURE,
             Self::Resolve(_) | Self::Dial(DialError::Timeout(_)) => ReplyCode::HOST_UNREACHABLE,
             Self::Dial(DialError::Failed { error, .. }) => dial_failure(error),
+            Self::Upstream(error) => upstream_failure(error),
+            Self::UpstreamCannot { .. } => ReplyCode::COMMAND_NOT_SUPPORTED,
             Self::Listen(ListenError::PortsUsedUp { .. }) | Self::Peer(_) => ReplyCode::GENERAL_FAILURE,
             Self::Listen(ListenError::Failed { error, .. }) => dial_failure(error),
             Self::NoPeer(_) => ReplyCode::TTL_EXPIRED,
@@ -174,6 +182,7 @@ impl End {
             | Self::Auth(AuthError::Refused { .. } | AuthError::LevelRefused { .. })
             | Self::RuleFull
             | Self::OtherFamily { .. }
+            | Self::UpstreamCannot { .. }
             | Self::AssociationsFull
             | Self::SocketsFull(_)
             | Self::Denied(_) => Verdict::Deny,
@@ -211,6 +220,8 @@ impl End {
             Self::Resolve(_) => "name-lookup-failed",
             Self::Dial(DialError::Timeout(_)) => "connect-timeout",
             Self::Dial(DialError::Failed { error, .. }) => dial_cause(error),
+            Self::Upstream(error) => upstream_cause(error),
+            Self::UpstreamCannot { .. } => "not-through-upstream",
             Self::Listen(ListenError::PortsUsedUp { .. }) => "no-free-port",
             Self::Listen(ListenError::Failed { error, .. }) if !is_local(error) => dial_cause(error),
             Self::Listen(ListenError::Failed { .. }) => "listen-failed",
@@ -247,6 +258,10 @@ impl End {
             }
             Self::Resolve(error) => write!(text, "{error}"),
             Self::Dial(error) => write!(text, "{error}"),
+            Self::Upstream(error) => write!(text, "{error}"),
+            Self::UpstreamCannot { rule } => {
+                write!(text, "rule `{rule}` goes through an upstream, which is asked for connections alone")
+            }
             Self::Listen(error) => write!(text, "{error}"),
             Self::NoPeer(most) => write!(text, "not within {} s", most.as_secs_f32()),
             Self::Peer(error) => write!(text, "peer: {error}"),
@@ -283,6 +298,9 @@ impl End {
             // A load balancer says what its operator lets it say.
             Self::ProxyHeader(ReceiveError::Decode(_)) => Concern::Operator,
             Self::Dial(DialError::Failed { error, .. }) if is_local(error) => Concern::Operator,
+            Self::Upstream(error) if upstream_failure(error) == ReplyCode::GENERAL_FAILURE => {
+                Concern::Operator
+            }
             Self::Listen(ListenError::PortsUsedUp { .. }) => Concern::Operator,
             Self::Listen(ListenError::Failed { error, .. }) if is_local(error) => Concern::Operator,
             _ => Concern::Record,
@@ -335,6 +353,35 @@ fn header_cause(error: &ReceiveError) -> &'static str {
         ReceiveError::Decode(DecodeError::NoProxyHeader) => "no-proxy-header",
         ReceiveError::Decode(_) => "malformed-proxy-header",
         _ => "client-lost",
+    }
+}
+
+/// RFC 1928 section 6, for what an upstream gateway does not reach: its own reply, if there is one. What goes wrong on
+/// the way to it says nothing of the target.
+fn upstream_failure(error: &UpstreamError) -> ReplyCode {
+    match error {
+        UpstreamError::Timeout { .. } => ReplyCode::HOST_UNREACHABLE,
+        UpstreamError::Unknown(_) => ReplyCode::GENERAL_FAILURE,
+        UpstreamError::Failed { error, .. } => match error.reply() {
+            // RFC 1928 section 6: X'09' to X'FF' are unassigned.
+            Some(code) if code.0 <= 0x08 => code,
+            _ => ReplyCode::GENERAL_FAILURE,
+        },
+    }
+}
+
+fn upstream_cause(error: &UpstreamError) -> &'static str {
+    let UpstreamError::Failed { error, .. } = error else {
+        return match error {
+            UpstreamError::Timeout { .. } => "connect-timeout",
+            _ => "upstream-failed",
+        };
+    };
+    match (error.step, &error.fault) {
+        (_, Fault::Refused(_)) => "upstream-refused",
+        (Step::ResolvingGateway | Step::ConnectingToGateway, _) => "upstream-unreachable",
+        (Step::MethodChoice | Step::Authentication | Step::ProtectionLevel, _) => "upstream-login-failed",
+        _ => "upstream-failed",
     }
 }
 

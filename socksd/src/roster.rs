@@ -66,6 +66,8 @@ pub(crate) struct Facts {
     pub(crate) logged_by: Vec<Arc<str>>,
     /// The generation of the policy that decided.
     pub(crate) generation: u64,
+    /// The upstream gateway that the connection goes through.
+    pub(crate) upstream: Option<Arc<str>>,
     /// The address that was dialled.
     pub(crate) dialled: Option<SocketAddr>,
     /// The gateway's own end of that connection; for BIND, where it listened.

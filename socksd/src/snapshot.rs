@@ -11,6 +11,7 @@ use socks_policy::{Context, Loaded, Ruleset};
 use crate::config::{AuthEntry, Config, Listener, PolicyFile, Settings};
 use crate::egress;
 use crate::resolve::Resolver;
+use crate::upstream::Upstream;
 
 /// A configuration without a mistake, with its authenticators and its policy.
 pub(crate) struct Snapshot {
@@ -22,6 +23,7 @@ pub(crate) struct Snapshot {
     pub(crate) loaded: Timestamp,
     /// What the operator should know of it.
     pub(crate) warnings: Vec<String>,
+    upstreams: Vec<Upstream>,
     authenticators: Vec<(Arc<str>, Arc<dyn Authenticator>)>,
 }
 
@@ -54,6 +56,9 @@ impl Snapshot {
                 build(entry, registry, &context, &mut findings)
             })
             .collect();
+        let upstreams = config.upstreams.iter();
+        let upstreams: Vec<_> =
+            upstreams.filter_map(|entry| Upstream::build(entry, base, &mut findings)).collect();
         let generation = previous.map_or(0, |snapshot| snapshot.ruleset.generation()) + 1;
         let ruleset = config.policy.as_ref().and_then(|policy| load_policy(policy, &config, &mut findings));
         if let Some(ruleset) = &ruleset {
@@ -70,6 +75,7 @@ impl Snapshot {
                     resolver,
                     loaded: Timestamp::now(),
                     warnings: findings.iter().map(ToString::to_string).collect(),
+                    upstreams,
                     authenticators,
                 },
                 warnings: findings,
@@ -81,6 +87,11 @@ impl Snapshot {
     /// All authenticators with their configured names.
     pub(crate) fn authenticators(&self) -> impl Iterator<Item = &(Arc<str>, Arc<dyn Authenticator>)> {
         self.authenticators.iter()
+    }
+
+    /// The upstream gateway of that configured name.
+    pub(crate) fn upstream(&self, name: &str) -> Option<&Upstream> {
+        self.upstreams.iter().find(|upstream| *upstream.name == *name)
     }
 
     /// The authenticator of that configured name.
@@ -146,12 +157,14 @@ fn load_policy(policy: &PolicyFile<'_>, config: &Config<'_>, findings: &mut Find
     };
     let authenticators: Vec<&str> = config.auth.iter().map(|entry| &*entry.name).collect();
     let listeners: Vec<&str> = config.listeners.iter().map(|listener| &*listener.name).collect();
+    let upstreams: Vec<&str> = config.upstreams.iter().map(|upstream| &*upstream.name).collect();
     let interfaces = egress::interfaces();
     let context = Context {
         authenticators: Some(&authenticators),
         listeners: Some(&listeners),
         interfaces: interfaces.as_deref(),
         base: policy.path.parent(),
+        upstreams: Some(&upstreams),
         now: Timestamp::now(),
     };
     match Ruleset::load(&document, &context) {

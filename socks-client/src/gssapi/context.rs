@@ -13,8 +13,17 @@ const THREADS: usize = 16;
 
 /// Where contexts come from. Its calls may read files.
 pub(super) trait Contexts: Send + Sync {
-    /// Begins a context with a service, with the tickets of that cache or the usual one.
-    fn begin(&self, service: &ServiceName, ccache: Option<&str>) -> Result<Box<dyn Context>, Box<str>>;
+    /// Begins a context with a service.
+    fn begin(&self, service: &ServiceName, tickets: &Tickets) -> Result<Box<dyn Context>, Box<str>>;
+}
+
+/// Where tickets come from; `None`: from where they usually do.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Tickets {
+    /// The cache that holds them.
+    pub(super) ccache: Option<Box<str>>,
+    /// The keytab with which they are taken.
+    pub(super) keytab: Option<Box<str>>,
 }
 
 /// One context on its way. Its calls may read files and ask a key distribution centre.
@@ -35,12 +44,13 @@ pub(super) enum Stage {
 pub(super) struct Kerberos;
 
 impl Contexts for Kerberos {
-    fn begin(&self, service: &ServiceName, ccache: Option<&str>) -> Result<Box<dyn Context>, Box<str>> {
+    fn begin(&self, service: &ServiceName, tickets: &Tickets) -> Result<Box<dyn Context>, Box<str>> {
+        let Tickets { ccache, keytab } = tickets.clone();
         let target = match service {
             ServiceName::HostBased(name) => TargetName::HostBased(name.clone()),
             ServiceName::Principal(name) => TargetName::Principal(name.clone()),
         };
-        let rules = ClientRules { ccache: ccache.map(Box::from), ..ClientRules::default() };
+        let rules = ClientRules { ccache, client_keytab: keytab, ..ClientRules::default() };
         match Initiator::new(&target, &rules) {
             Ok(initiator) => Ok(Box::new(initiator)),
             Err(diagnosis) => Err(text(&diagnosis)),

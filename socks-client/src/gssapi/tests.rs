@@ -28,8 +28,8 @@ struct MadeUp {
 struct MadeUpContext;
 
 impl Contexts for MadeUp {
-    fn begin(&self, service: &ServiceName, ccache: Option<&str>) -> Result<Box<dyn Context>, Box<str>> {
-        self.asked.lock().unwrap().push((service.clone(), ccache.map(str::to_owned)));
+    fn begin(&self, service: &ServiceName, tickets: &Tickets) -> Result<Box<dyn Context>, Box<str>> {
+        self.asked.lock().unwrap().push((service.clone(), tickets.ccache.as_deref().map(str::to_owned)));
         match self.refusal {
             None => Ok(Box::new(MadeUpContext)),
             Some(text) => Err(text.into()),

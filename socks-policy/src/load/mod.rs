@@ -32,6 +32,8 @@ pub struct Context<'a> {
     pub interfaces: Option<&'a [String]>,
     /// The folder that the files which sets include are relative to; `None`: nothing can be included.
     pub base: Option<&'a Path>,
+    /// The names of the gateways that rules may go through; `None`: unknown, and not checked.
+    pub upstreams: Option<&'a [&'a str]>,
     /// The time to load for: rules that have ended by then are warned of, and tests are judged at it.
     pub now: Timestamp,
 }

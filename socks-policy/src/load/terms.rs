@@ -1,6 +1,7 @@
 //! The keys that only a permit rule has, and the terms that they make.
 
 use std::num::NonZeroU32;
+use std::sync::Arc;
 use std::time::Duration;
 
 use socks_config::{Fields, Finding, Node, value};
@@ -13,8 +14,20 @@ use crate::{
     BindPeerRule, BindTerms, Family, Fragments, OnRevoke, PortRange, Terms, TicketEnd, UdpReplies, UdpTerms,
 };
 
-const PERMIT_KEYS: [&str; 9] =
-    ["special-use", "expires", "limits", "egress", "ticket-end", "on-revoke", "family", "bind", "udp"];
+const PERMIT_KEYS: [&str; 10] = [
+    "special-use",
+    "expires",
+    "limits",
+    "egress",
+    "ticket-end",
+    "on-revoke",
+    "family",
+    "bind",
+    "udp",
+    "upstream",
+];
+/// What says how the gateway itself reaches targets or is reached.
+const OWN_WAYS: [&str; 4] = ["egress", "family", "bind", "udp"];
 
 const TICKET_ENDS: &[(&str, TicketEnd)] =
     &[("keep", TicketEnd::Keep), ("drain", TicketEnd::Drain), ("close", TicketEnd::Close)];
@@ -59,7 +72,30 @@ impl<'a> Reader<'a> {
             self.check_command(fields.key("udp"), Command::UdpAssociate, rule);
             terms.udp = self.udp(node);
         }
+        terms.upstream = self.upstream(fields);
         terms
+    }
+
+    /// The gateway that connections go through.
+    fn upstream(&mut self, fields: &mut Fields<'a>) -> Option<Arc<str>> {
+        let known = self.context.upstreams;
+        let name = self.value(fields, "upstream", |node| {
+            let name = node.text()?;
+            match known.filter(|known| !known.contains(&name)) {
+                None => Ok(name),
+                Some(known) => {
+                    let message = format!("upstream `{name}` is not among those of the configuration");
+                    Err(Finding::mistake(&node.place, message).with_nearest(name, known))
+                }
+            }
+        })?;
+        for own in OWN_WAYS {
+            if let Some(key) = fields.key(own) {
+                let message = format!("key `{own}` is for what this gateway does itself, not `upstream`");
+                self.findings.mistake(&key.place, message);
+            }
+        }
+        Some(name.into())
     }
 
     fn limits(&mut self, node: &'a Node) -> Terms {

@@ -310,6 +310,7 @@ tests:
     let context = Context {
         authenticators: Some(&["gssapi", "password", "none"]),
         listeners: Some(&["office"]),
+        upstreams: Some(&[]),
         now: NOW,
         ..Context::default()
     };
@@ -459,4 +460,32 @@ fn large_policies_load_in_one_go() {
     }
     let loaded = load(&text).unwrap();
     assert_eq!((loaded.ruleset.rule_count(), loaded.warnings.len()), (3000, 0));
+}
+
+#[test]
+fn an_upstream_is_one_of_the_configuration_and_takes_no_keys_of_the_gateways_own() {
+    let text = "\
+version: 1
+clients: [{ methods: [none] }]
+rules:
+  - { name: good, action: permit, command: connect, upstream: hq }
+  - { name: unknown, action: permit, command: connect, upstream: qh }
+  - { name: own, action: permit, command: connect, upstream: hq, family: v6 }
+  - { name: never, action: deny, upstream: hq }
+";
+    let document = Document::parse("policy.yaml", text.to_owned()).unwrap();
+    let context = Context { upstreams: Some(&["hq"]), now: NOW, ..Context::default() };
+    let shown = Ruleset::load(&document, &context).unwrap_err().to_string();
+    for part in [
+        "upstream `qh` is not among those of the configuration",
+        "did you mean `hq`?",
+        "key `family` is for what this gateway does itself",
+        "key `upstream` is for permit rules",
+    ] {
+        assert!(shown.contains(part), "{part} is missing in:\n{shown}");
+    }
+    let text = "version: 1\nclients: []\nrules: [{ name: all, action: permit, upstream: hq }]\n";
+    let document = Document::parse("policy.yaml", text.to_owned()).unwrap();
+    let warnings = Ruleset::load(&document, &context).unwrap().warnings.to_string();
+    assert!(warnings.contains("rule `all` refuses `bind` and `udp-associate`"), "{warnings}");
 }

@@ -4,6 +4,7 @@ use socks_config::{Finding, Node};
 
 use super::read::{Reader, Section};
 use crate::Ruleset;
+use socks_core::wire::Command;
 
 impl Reader<'_> {
     /// Warns of rules that never match or have ended, and of sets that nobody uses.
@@ -12,6 +13,20 @@ impl Reader<'_> {
             if rule.has_expired(self.context.now) {
                 let message = format!("rule `{}` has expired", rule.name());
                 self.findings.warning(&node.place, message);
+            }
+            let cannot: Vec<String> = [Command::Bind, Command::UdpAssociate]
+                .into_iter()
+                .filter(|command| rule.grant.terms.upstream.is_some() && rule.commands.contains(*command))
+                .map(|command| format!("`{command}`"))
+                .collect();
+            if !cannot.is_empty() {
+                let message = format!(
+                    "rule `{}` refuses {}: nothing but `connect` goes through an upstream",
+                    rule.name(),
+                    cannot.join(" and ")
+                );
+                let help = "write `command: connect`";
+                self.findings.push(Finding::warning(&node.place, message).with_help(help));
             }
             if let Some(earlier) = ruleset.covering(number) {
                 let (name, line) = (earlier.name(), earlier.line);

@@ -5,6 +5,7 @@ mod audit;
 mod keepalive;
 mod limits;
 mod listener;
+mod upstream;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -22,6 +23,7 @@ pub(crate) use audit::{
 };
 pub(crate) use limits::Limits;
 pub(crate) use listener::{Advertised, Balancers, Listener};
+pub(crate) use upstream::UpstreamEntry;
 
 /// A configuration without a mistake; what it names (users, policy) is read by others.
 #[derive(Debug)]
@@ -29,6 +31,7 @@ pub(crate) struct Config<'a> {
     pub(crate) listeners: Vec<Listener>,
     pub(crate) auth: Vec<AuthEntry<'a>>,
     pub(crate) policy: Option<PolicyFile<'a>>,
+    pub(crate) upstreams: Vec<UpstreamEntry<'a>>,
     pub(crate) settings: Settings,
 }
 
@@ -83,8 +86,13 @@ pub(crate) enum LogFormat {
 impl<'a> Config<'a> {
     /// Reads the document; mistakes are added to `findings`, and what could be read is given all the same.
     pub(crate) fn read(document: &'a Document, base: &Path, findings: &mut Findings) -> Self {
-        let mut config =
-            Self { listeners: Vec::new(), auth: Vec::new(), policy: None, settings: Settings::default() };
+        let mut config = Self {
+            listeners: Vec::new(),
+            auth: Vec::new(),
+            policy: None,
+            upstreams: Vec::new(),
+            settings: Settings::default(),
+        };
         let Some(mut fields) = document.root.fields(findings) else { return config };
         if let Some(node) = fields.require("listeners", findings) {
             config.listeners = listener::listeners(node, findings);
@@ -96,6 +104,9 @@ impl<'a> Config<'a> {
             let text = findings.note(node.text())?;
             Some(PolicyFile { path: base.join(text), node })
         });
+        if let Some(node) = fields.take("upstreams") {
+            config.upstreams = upstream::upstreams(node, &config.listeners, findings);
+        }
         if let Some(node) = fields.take("limits") {
             config.settings.limits = Limits::read(node, findings);
         }

@@ -38,6 +38,8 @@ pub(super) struct Opening<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) target: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) upstream: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) dialled: Option<SocketAddr>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) bound: Option<SocketAddr>,

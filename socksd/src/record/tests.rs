@@ -31,6 +31,7 @@ fn with_full_line<T>(use_line: impl FnOnce(&Line<'_>) -> T) -> T {
         valid_until: Some(Timestamp::UNIX_EPOCH),
         command: Some("connect"),
         target: Some("web:80".into()),
+        upstream: Some("hq"),
         dialled: Some(address),
         bound: Some(address),
         advertised: Some(address),

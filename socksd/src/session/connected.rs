@@ -23,14 +23,21 @@ const DRAIN_QUIET: Duration = Duration::from_secs(30);
 /// A client that was told that its connection is open.
 pub(super) struct Connected {
     client: ClientStream,
-    target: TcpStream,
+    target: Far,
     idle_timeout: Duration,
     cutoff: Option<Box<Cutoff>>,
 }
 
+/// The other end of a tunnel.
+pub(super) enum Far {
+    Direct(TcpStream),
+    /// The stream to an upstream gateway, in a box because most targets have none.
+    Upstream(Box<ClientStream>),
+}
+
 impl Connected {
     /// A tunnel that is open under the terms of the rule that permits it.
-    pub(super) fn under(permit: &Permit, client: ClientStream, target: TcpStream, session: &Session) -> Self {
+    pub(super) fn under(permit: &Permit, client: ClientStream, target: Far, session: &Session) -> Self {
         let terms = permit.terms();
         let idle_timeout = terms.idle_timeout.unwrap_or(session.snapshot.settings.limits.idle_timeout);
         Self { client, target, idle_timeout, cutoff: cutoff_of(permit, session).map(Box::new) }
@@ -79,7 +86,12 @@ impl Tunnel {
         let Connected { client, target, idle_timeout, cutoff } = self.connected;
         let progress = self.record.live().progress.clone();
         let terms = Terms { idle_timeout, meter: Arc::new(Unlimited), progress, cutoff };
-        let end = self.gateway.relayer.run(client, target, terms).await;
+        let end = match target {
+            Far::Direct(target) => self.gateway.relayer.run(client, target, terms).await,
+            Far::Upstream(upstream) => {
+                Box::pin(self.gateway.relayer.run_chained(client, *upstream, terms)).await
+            }
+        };
         self.record.finish(&End::Relayed(end));
     }
 }

@@ -7,6 +7,7 @@ mod accepted;
 mod associate;
 mod authenticated;
 mod bind;
+mod chained;
 mod connected;
 mod ended;
 mod permitted;

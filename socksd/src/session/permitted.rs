@@ -13,7 +13,8 @@ use crate::dial::{Dialled, Road, dial};
 use crate::outcome::End;
 use crate::record::holder;
 
-use super::connected::Connected;
+use super::chained::Chain;
+use super::connected::{Connected, Far};
 use super::{Ended, Session};
 
 /// How long a client may take to have room for its reply.
@@ -27,17 +28,25 @@ pub(super) struct Permitted {
 }
 
 impl Permitted {
+    /// The permits are for the addresses of `target`, or one for its name; never none.
     pub(super) fn new(stream: ClientStream, target: Target, permits: Vec<Permit>) -> Self {
         Self { stream, target, permits }
     }
 
     pub(super) async fn dial(self, session: &mut Session) -> Result<Connected, Ended> {
-        let (tickets, permits) = match tickets(self.permits, session) {
+        let (tickets, mut permits) = match tickets(self.permits, session) {
             Ok(admitted) => admitted,
             Err(end) => return Err(Ended::with_reply(self.stream, end)),
         };
+        // One way for all: that of the first address.
+        let upstream = permits.first().and_then(|permit| permit.terms().upstream.clone());
+        permits.retain(|permit| permit.terms().upstream == upstream);
         let most = permits.iter().filter_map(|permit| permit.terms().connect_timeout).min();
         let most = most.unwrap_or(session.snapshot.settings.limits.connect_timeout);
+        if let Some(name) = upstream {
+            let chain = Chain { name, target: self.target, permits, tickets, most };
+            return chain.connect(self.stream, session).await;
+        }
         let nat64 = session.snapshot.settings.nat64.as_ref();
         let operation = Operation::Connect(&self.target);
         let is_still_good = |permit: &Permit| {
@@ -103,7 +112,7 @@ async fn reply(
     };
     session.record.facts().bound = Some(bound);
     grant(&mut stream, bound).await?;
-    Ok(Connected::under(&permit, stream, socket, session))
+    Ok(Connected::under(&permit, stream, Far::Direct(socket), session))
 }
 
 /// Tells the client that what it asked for is granted, and with which address.

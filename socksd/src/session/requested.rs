@@ -43,7 +43,8 @@ impl Requested {
     /// The permits of a BIND, for the peer that it names or for anybody.
     pub(super) async fn judge_bind(self, session: &mut Session) -> Result<bind::Permitted, Ended> {
         let target = &self.request.target;
-        match permits(Operation::BindListen(ExpectedPeer::from(target)), &target.host, session).await {
+        let permits = permits(Operation::BindListen(ExpectedPeer::from(target)), &target.host, session).await;
+        match permits.and_then(without_upstream) {
             Ok(permits) => Ok(bind::Permitted::new(self.stream, self.request.target, permits)),
             Err(end) => Err(self.refuse(end, session)),
         }
@@ -52,6 +53,9 @@ impl Requested {
     /// The permit of an association; its datagrams are judged when they come.
     pub(super) fn judge_association(self, session: &mut Session) -> Result<associate::Permitted, Ended> {
         match session.decide(Some(Operation::Associate), None) {
+            Decision::Permit(permit) if permit.terms().upstream.is_some() => {
+                Err(self.refuse(End::UpstreamCannot { rule: permit.rule().clone() }, session))
+            }
             Decision::Permit(permit) => {
                 Ok(associate::Permitted::new(self.stream, self.request.target, permit))
             }
@@ -75,11 +79,21 @@ async fn permits(operation: Operation<'_>, host: &Host, session: &Session) -> Re
             match session.decide(Some(operation), None) {
                 Decision::Deny(denial) => return Err(End::Denied(denial)),
                 Decision::Needs(Fact::Address) => {}
+                // An upstream gateway looks it up.
+                Decision::Permit(permit) if permit.terms().upstream.is_some() => return Ok(vec![permit]),
                 Decision::Permit(_) | Decision::Needs(_) => return Err(End::Undecided),
             }
             permits_for(operation, host, &addresses(name, session).await?, session)
         }
     }
+}
+
+/// What this gateway does itself, of what is permitted.
+fn without_upstream(mut permits: Vec<Permit>) -> Result<Vec<Permit>, End> {
+    let through = permits.iter().find(|permit| permit.terms().upstream.is_some());
+    let refused = through.map(|permit| End::UpstreamCannot { rule: permit.rule().clone() });
+    permits.retain(|permit| permit.terms().upstream.is_none());
+    if permits.is_empty() { Err(refused.unwrap_or(End::Undecided)) } else { Ok(permits) }
 }
 
 async fn addresses(name: &DomainName, session: &Session) -> Result<Vec<IpAddr>, End> {
@@ -110,6 +124,8 @@ fn permits_for(
 /// Tells whether the rule's `family` leaves a way to the address. Peers come as they are, without a translator.
 fn is_usable(permit: &Permit, session: &Session) -> bool {
     match (permit.kind(), permit.address()) {
+        // The address is the upstream's business.
+        _ if permit.terms().upstream.is_some() => true,
         (OperationKind::BindListen, address) => {
             address.is_none_or(|address| permit.terms().family.allows(address.ip()))
         }

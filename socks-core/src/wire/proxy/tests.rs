@@ -173,17 +173,17 @@ fn headers_of_version_2_that_are_none_are_refused() {
 
 #[test]
 fn version_2_has_at_most_4096_octets_behind_its_head() {
-    assert_is_long(4096, Ok(Some(ProxyHeader::Own)));
+    assert_is_long(4096, &Ok(Some(ProxyHeader::Own)));
     for len in [4097, 65535] {
-        assert_is_long(len, Err(DecodeError::ProxyHeader("it is too long")));
+        assert_is_long(len, &Err(DecodeError::ProxyHeader("it is too long")));
         // The length alone says it.
         let octets = binary(0x20, 0x00, &vec![0; len]);
         assert_none(&octets[..16]);
     }
 }
 
-fn assert_is_long(len: usize, expected: Result<Option<ProxyHeader>, DecodeError>) {
-    assert_eq!(decode(&binary(0x20, 0x00, &vec![0; len])), expected);
+fn assert_is_long(len: usize, expected: &Result<Option<ProxyHeader>, DecodeError>) {
+    assert_eq!(&decode(&binary(0x20, 0x00, &vec![0; len])), expected);
 }
 
 #[test]

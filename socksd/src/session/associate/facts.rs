@@ -79,6 +79,8 @@ impl Facts {
         }
         match decision {
             Decision::Permit(permit) if self.is_over(&permit, now) => Err(Refusal::Denied),
+            // No datagram goes through an upstream, and none past it.
+            Decision::Permit(permit) if permit.terms().upstream.is_some() => Err(Refusal::Denied),
             Decision::Permit(permit) => Ok(permit),
             Decision::Deny(_) => Err(Refusal::Denied),
             Decision::Needs(_) => Err(Refusal::Open),

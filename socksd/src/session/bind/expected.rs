@@ -63,6 +63,8 @@ impl Expected {
             _ => None,
         };
         match session.decide(Some(Operation::BindPeer { peer, name }), None) {
+            // What has to go through an upstream does not come by itself.
+            Decision::Permit(permit) if permit.terms().upstream.is_some() => Verdict::Refuse,
             Decision::Permit(permit) if self.suits(&permit, peer, is_named) => Verdict::Take(permit),
             Decision::Deny(denial) if denial.reason == DenyReason::IdentityExpired => {
                 Verdict::End(End::Denied(denial))

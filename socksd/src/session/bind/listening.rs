@@ -15,7 +15,7 @@ use crate::dial::KEEPALIVE;
 use crate::outcome::End;
 use crate::own::OwnSocket;
 use crate::server::{EXHAUSTED_PAUSE, is_exhausted};
-use crate::session::connected::Connected;
+use crate::session::connected::{Connected, Far};
 use crate::session::permitted::{grant, ticket};
 use crate::session::{Ended, Session};
 
@@ -76,7 +76,7 @@ impl Listening {
             facts.peer = Some(address);
         });
         grant(&mut stream, address).await?;
-        Ok(Connected::under(&permit, stream, socket, session))
+        Ok(Connected::under(&permit, stream, Far::Direct(socket), session))
     }
 }
 

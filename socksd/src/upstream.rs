@@ -1,0 +1,231 @@
+//! Other gateways that rules may send connections through, and how this one logs in there.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use socks_client::{
+    Client, ClientBuilder, ConnectError, Connection, Fault, Gssapi, Level, NoAuthentication, Password, Step,
+    Timeouts,
+};
+use socks_config::{Fields, Finding, Findings, Node};
+use socks_core::wire::{ReplyCode, Target};
+use tokio::time::timeout;
+use zeroize::Zeroizing;
+
+use crate::config::UpstreamEntry;
+
+/// The most addresses of one target that an upstream is asked for, one after the other.
+const MOST_ATTEMPTS: usize = 4;
+/// The longest password that RFC 1929 can carry, with the end of its line, in octets.
+const MAX_LINE: u64 = 255 + 2;
+/// An upstream's reply is waited for as long as the rule says; this only bounds what no rule does.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
+const KINDS: [&str; 3] = ["none", "password", "gssapi"];
+const LEVELS: [Level; 4] = [Level::None, Level::Integrity, Level::Confidentiality, Level::Selective];
+
+/// One upstream gateway.
+#[derive(Debug, Clone)]
+pub(crate) struct Upstream {
+    pub(crate) name: Arc<str>,
+    client: Client,
+}
+
+/// Why there is no connection through an upstream.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum UpstreamError {
+    #[error("upstream `{name}`: {error}")]
+    Failed { name: Arc<str>, error: ConnectError },
+    #[error("upstream `{name}`: no answer within {} s", .most.as_secs_f32())]
+    Timeout { name: Arc<str>, most: Duration },
+    #[error("upstream `{0}` is not among those of the configuration")]
+    Unknown(Arc<str>),
+}
+
+impl Upstream {
+    /// Makes the client of a configured upstream; relative paths are below `base`.
+    pub(crate) fn build(entry: &UpstreamEntry<'_>, base: &Path, findings: &mut Findings) -> Option<Self> {
+        let timeouts = Timeouts {
+            connect: entry.timeout,
+            handshake: entry.timeout,
+            request: REQUEST_TIMEOUT,
+            arrival: REQUEST_TIMEOUT,
+        };
+        let builder = Client::builder(entry.address.clone()).timeouts(timeouts);
+        let built = login(entry, base, builder, findings)?.build();
+        let mistake = |error: socks_client::BuildError| {
+            Finding::mistake(&entry.node.place, format!("upstream `{}`: {error}", entry.name))
+        };
+        let client = findings.note(built.map_err(mistake))?;
+        Some(Self { name: entry.name.clone(), client })
+    }
+
+    /// Opens a connection to the first of `targets` that the upstream reaches, and tells which.
+    pub(crate) async fn connect(
+        &self,
+        targets: &[Target],
+        most: Duration,
+    ) -> Result<(Connection, usize), UpstreamError> {
+        match timeout(most, self.attempts(targets)).await {
+            Ok(Ok(connected)) => Ok(connected),
+            Ok(Err(error)) => Err(UpstreamError::Failed { name: self.name.clone(), error }),
+            Err(_) => Err(UpstreamError::Timeout { name: self.name.clone(), most }),
+        }
+    }
+
+    async fn attempts(&self, targets: &[Target]) -> Result<(Connection, usize), ConnectError> {
+        let mut last = None;
+        for (number, target) in targets.iter().take(MOST_ATTEMPTS).enumerate() {
+            match self.client.connect(target.clone()).await {
+                Ok(connection) => return Ok((connection, number)),
+                Err(error) if is_about_target(&error) => last = Some(error),
+                Err(error) => return Err(error),
+            }
+        }
+        let nothing = || ConnectError {
+            step: Step::Request,
+            fault: Fault::Unavailable("there is no address to ask for".into()),
+        };
+        Err(last.unwrap_or_else(nothing))
+    }
+}
+
+/// Tells whether another address of the target may fare better.
+fn is_about_target(error: &ConnectError) -> bool {
+    matches!(
+        error.reply(),
+        Some(
+            ReplyCode::NETWORK_UNREACHABLE
+                | ReplyCode::HOST_UNREACHABLE
+                | ReplyCode::CONNECTION_REFUSED
+                | ReplyCode::TTL_EXPIRED
+        )
+    )
+}
+
+/// Adds the one method of the entry.
+fn login(
+    entry: &UpstreamEntry<'_>,
+    base: &Path,
+    builder: ClientBuilder,
+    findings: &mut Findings,
+) -> Option<ClientBuilder> {
+    let kind = findings.note(entry.kind.text())?;
+    let mut fields = match entry.options {
+        Some(options) => Some(options.fields(findings)?),
+        None => None,
+    };
+    let built = match (kind, &mut fields) {
+        ("none", _) => Some(builder.method(NoAuthentication)),
+        ("password", Some(fields)) => {
+            password(fields, base, findings).map(|password| builder.method(password))
+        }
+        ("gssapi", Some(fields)) => {
+            gssapi(entry, fields, base, findings).map(|gssapi| builder.method(gssapi))
+        }
+        ("password" | "gssapi", None) => {
+            findings.mistake(&entry.kind.place, format!("kind `{kind}` needs `options`"));
+            None
+        }
+        _ => {
+            let message = format!("`{kind}` is no way to log in at an upstream");
+            findings.push(Finding::mistake(&entry.kind.place, message).with_nearest(kind, &KINDS));
+            return None;
+        }
+    };
+    if let Some(fields) = fields {
+        fields.finish(findings);
+    }
+    built
+}
+
+fn password(fields: &mut Fields<'_>, base: &Path, findings: &mut Findings) -> Option<Password> {
+    let user = fields.require("user", findings).and_then(|node| findings.note(node.text()));
+    let file = fields.require("password-file", findings)?;
+    let path = base.join(findings.note(file.text())?);
+    let mistake = |why: &dyn std::fmt::Display| {
+        Finding::mistake(&file.place, format!("password file `{}`: {why}", path.display()))
+    };
+    let secret = findings.note(first_line(&path).map_err(|error| mistake(&error)))?;
+    findings.note(Password::new(user?.as_bytes(), &secret).map_err(|error| mistake(&error)))
+}
+
+/// Reads the first line of a file that nobody but its owner and its group can read.
+fn first_line(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
+    let file = File::open(path)?;
+    if file.metadata()?.permissions().mode() & 0o007 != 0 {
+        return Err(io::Error::other("everybody can read it: run `chmod o= FILE`"));
+    }
+    let mut line = Zeroizing::new(Vec::with_capacity(256 + 2));
+    BufReader::new(file.take(MAX_LINE)).read_until(b'\n', &mut line)?;
+    for end in [b'\n', b'\r'] {
+        line.pop_if(|last| *last == end);
+    }
+    Ok(line)
+}
+
+fn gssapi(
+    entry: &UpstreamEntry<'_>,
+    fields: &mut Fields<'_>,
+    base: &Path,
+    findings: &mut Findings,
+) -> Option<Gssapi> {
+    let levels = match fields.take("protection") {
+        Some(node) => levels(node, findings),
+        None => vec![Level::Confidentiality],
+    };
+    let (first, others) = levels.split_first()?;
+    let mut gssapi = others.iter().fold(Gssapi::new(*first), |gssapi, level| gssapi.or_level(*level));
+    if let Some(node) = fields.take("service") {
+        let text = findings.note(node.text())?;
+        gssapi = match text.parse() {
+            Ok(name) => gssapi.service_name(name),
+            Err(_) if !text.contains(['@', '/']) => gssapi.service(text),
+            Err(error) => {
+                findings.mistake(&node.place, error.to_string());
+                return None;
+            }
+        };
+    }
+    let keytab = fields.take("keytab").and_then(|node| findings.note(node.text()));
+    let ccache = fields.take("ccache").and_then(|node| findings.note(node.text()));
+    match (keytab, ccache) {
+        (None, None) => {
+            let message = format!("upstream `{}` needs a `keytab`, or a `ccache` with tickets", entry.name);
+            findings.mistake(&fields.map().place, message);
+            return None;
+        }
+        (Some(keytab), ccache) => {
+            let cache = ccache.map_or_else(|| format!("MEMORY:upstream-{}", entry.name), str::to_owned);
+            gssapi = gssapi.client_keytab(file_name(keytab, base)).ccache(cache);
+        }
+        (None, Some(ccache)) => gssapi = gssapi.ccache(ccache),
+    }
+    Some(gssapi)
+}
+
+/// A keytab as Kerberos names it: a path alone is that of a file.
+fn file_name(name: &str, base: &Path) -> String {
+    match name.split_once(':') {
+        Some((kind, _)) if kind.bytes().all(|octet| octet.is_ascii_uppercase()) => name.to_owned(),
+        _ => format!("FILE:{}", base.join(name).display()),
+    }
+}
+
+fn levels(node: &Node, findings: &mut Findings) -> Vec<Level> {
+    let known: Vec<&str> = LEVELS.iter().map(|level| level.as_str()).collect();
+    let level = |item: &Node| {
+        let text = item.text()?;
+        let found = LEVELS.into_iter().find(|level| level.as_str() == text && *level != Level::None);
+        found.ok_or_else(|| {
+            Finding::mistake(&item.place, format!("`{text}` is no protection")).with_nearest(text, &known)
+        })
+    };
+    if node.items().is_empty() {
+        findings.mistake(&node.place, "an empty list names no protection");
+    }
+    node.items().iter().filter_map(|item| findings.note(level(item))).collect()
+}
