@@ -229,3 +229,79 @@ fn levels(node: &Node, findings: &mut Findings) -> Vec<Level> {
     }
     node.items().iter().filter_map(|item| findings.note(level(item))).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs::Permissions;
+
+    use socks_config::Document;
+
+    use super::*;
+    use crate::config::Config;
+
+    fn build(auth: &str, address: &str, base: &Path) -> (usize, Findings) {
+        let text = format!("upstreams: [{{ name: hq, address: '{address}', auth: {auth} }}]\n");
+        let document = Document::parse("socksd.yaml", text).unwrap();
+        let config = Config::read(&document, base, &mut Findings::default());
+        let mut findings = Findings::default();
+        let entries = config.upstreams.iter();
+        let built = entries.filter_map(|entry| Upstream::build(entry, base, &mut findings)).count();
+        (built, findings)
+    }
+
+    fn folder() -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, text, mode) in
+            [("secret", "pass word\n", 0o640), ("open", "x\n", 0o644), ("empty", "\n", 0o600)]
+        {
+            let path = folder.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            std::fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+        }
+        folder
+    }
+
+    #[test]
+    fn each_way_to_log_in_is_read() {
+        let folder = folder();
+        for auth in [
+            "{ kind: none }",
+            "{ kind: password, options: { user: gw, password-file: secret } }",
+            "{ kind: gssapi, options: { keytab: client.keytab } }",
+            "{ kind: gssapi, options: { ccache: 'FILE:/run/cc', protection: [integrity, confidentiality] } }",
+            "{ kind: gssapi, options: { keytab: 'FILE:/etc/k', ccache: 'MEMORY:x', service: rcmd } }",
+            "{ kind: gssapi, options: { keytab: k, service: socks/gw.hq.example@HQ.EXAMPLE } }",
+        ] {
+            let (built, findings) = build(auth, "gw.hq.example:1080", folder.path());
+            assert!(built == 1 && findings.is_empty(), "{auth}: {findings}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_log_in_is_a_mistake_and_shows_no_secret() {
+        let folder = folder();
+        let table = [
+            ("{ kind: kerberos }", "is no way to log in"),
+            ("{ kind: password }", "needs `options`"),
+            ("{ kind: password, options: { user: gw } }", "`password-file`"),
+            ("{ kind: password, options: { user: gw, password-file: missing } }", "missing"),
+            ("{ kind: password, options: { user: gw, password-file: open } }", "everybody can read it"),
+            ("{ kind: password, options: { user: gw, password-file: empty } }", "empty or longer than 255"),
+            ("{ kind: password, options: { user: '', password-file: secret } }", "empty or longer than 255"),
+            ("{ kind: none, options: { user: gw } }", "unknown key `user`"),
+            ("{ kind: gssapi, options: {} }", "needs a `keytab`, or a `ccache`"),
+            ("{ kind: gssapi, options: { keytab: k, protection: [none] } }", "is no protection"),
+            ("{ kind: gssapi, options: { keytab: k, protection: [] } }", "names no protection"),
+            ("{ kind: gssapi, options: { keytab: k, service: 'a/b/c' } }", "is no service"),
+        ];
+        for (auth, expected) in table {
+            let (built, findings) = build(auth, "gw.hq.example:1080", folder.path());
+            let shown = findings.to_string();
+            assert!(findings.has_mistakes() && shown.contains(expected), "{auth}: {built}, {shown}");
+            assert!(!shown.contains("pass word"));
+        }
+        let (built, findings) =
+            build("{ kind: gssapi, options: { keytab: k } }", "192.0.2.1:1080", folder.path());
+        assert!(built == 0 && findings.to_string().contains("is an address"), "{findings}");
+    }
+}

@@ -14,7 +14,8 @@ use tests::{DEADLINE, Folder, audit, program};
 /// Blocks of these kinds are not ours to check: other programs' files and commands, and plain text.
 const OTHERS: [&str; 6] = ["powershell", "ini", "toml", "js", "text", "rust,ignore"];
 /// What `socksd.yaml` may begin with.
-const CONFIG: [&str; 8] = ["listeners", "auth", "policy", "limits", "nat64", "admin", "audit", "log"];
+const CONFIG: [&str; 9] =
+    ["listeners", "auth", "policy", "upstreams", "limits", "nat64", "admin", "audit", "log"];
 const POLICY: [&str; 5] = ["version", "sets", "clients", "rules", "tests"];
 /// A hash that stands for those which the samples shorten.
 const HASH: &str =
@@ -144,7 +145,17 @@ impl Site {
         folder.set_mode("users.yaml", 0o600);
         folder.write("admin.token", "0123456789abcdef");
         for name in config.split("keytab: ").skip(1).filter_map(|rest| rest.split([' ', '\n']).next()) {
+            assert!(
+                Path::new(name).is_relative(),
+                "{}: `{name}` is no file of the sample's own",
+                self.place()
+            );
             fs::copy(keytab(), folder.file(name)).expect("a keytab");
+        }
+        for name in config.split("password-file: ").skip(1).filter_map(|rest| rest.split([' ', '\n']).next())
+        {
+            folder.write(name, "secret\n");
+            folder.set_mode(name, 0o600);
         }
         folder
     }

@@ -132,3 +132,62 @@ fn mistakes_of_advertised_addresses_and_prefixes_have_their_places() {
         "{findings}"
     );
 }
+
+#[test]
+fn balancers_are_networks_and_the_whole_world_is_warned_of() {
+    let read_listener = |keys: &str| read(&LEAST.replace("'127.0.0.1:0'", &format!("'127.0.0.1:0', {keys}")));
+    let (_, listeners, _, findings) = read_listener("proxy-protocol: { from: [10.0.0.8, '2001:db8::/64'] }");
+    assert!(findings.is_empty(), "{findings}");
+    for (address, is_one) in
+        [("10.0.0.8", true), ("2001:db8::9", true), ("10.0.0.9", false), ("2001:db8:1::", false)]
+    {
+        assert_eq!(listeners[0].balancers.include(address.parse().unwrap()), is_one, "{address}");
+    }
+    let (_, _, _, findings) = read_listener("proxy-protocol: { from: 0.0.0.0/0 }");
+    assert!(findings.has_mistakes(), "a list: {findings}");
+    let (_, _, _, findings) = read_listener("proxy-protocol: { from: [0.0.0.0/0] }");
+    assert!(!findings.has_mistakes() && findings.len() == 1, "{findings}");
+    for keys in
+        ["{}", "{ from: [] }", "{ from: [10.0.0.1/8] }", "{ from: [lb.example] }", "{ form: [10.0.0.1] }"]
+    {
+        assert!(read_listener(&format!("proxy-protocol: {keys}")).3.has_mistakes(), "{keys}");
+    }
+}
+
+fn read_upstreams(text: &str) -> (Vec<(Arc<str>, String, u64)>, Findings) {
+    let text = format!("{}upstreams: {text}\n", LEAST.replace("127.0.0.1:0", "127.0.0.1:1080"));
+    let document = Document::parse("socksd.yaml", text).unwrap();
+    let mut findings = Findings::default();
+    let config = Config::read(&document, Path::new("/etc/socksd"), &mut findings);
+    let upstreams = config.upstreams.iter();
+    (upstreams.map(|it| (it.name.clone(), it.address.to_string(), it.timeout.as_secs())).collect(), findings)
+}
+
+#[test]
+fn upstreams_have_names_and_are_somebody_else() {
+    let (upstreams, findings) = read_upstreams(
+        "[{ name: hq, address: 'gw.hq.example:1080', auth: { kind: none } }, \
+         { name: lab, address: '[2001:db8::1]:1081', auth: { kind: none, options: {} }, timeout: 3s }]",
+    );
+    assert!(findings.is_empty(), "{findings}");
+    let expected =
+        [("hq".into(), "gw.hq.example:1080".into(), 5), ("lab".into(), "[2001:db8::1]:1081".into(), 3)];
+    assert_eq!(upstreams, expected);
+    let table = [
+        ("{ name: HQ, address: 'a:1', auth: { kind: none } }", "name `HQ`"),
+        ("{ name: hq, address: 'a', auth: { kind: none } }", "expected a host and a port"),
+        ("{ name: hq, address: 'a:0', auth: { kind: none } }", "port 0"),
+        ("{ name: hq, address: '127.0.0.1:1080', auth: { kind: none } }", "is this gateway itself"),
+        ("{ name: hq, address: 'a:1', auth: { kind: none }, port: 1 }", "unknown key `port`"),
+        ("{ name: hq, address: 'a:1', auth: {} }", "`kind`"),
+        ("{ name: hq, address: 'a:1' }", "`auth`"),
+        (
+            "{ name: hq, address: 'a:1', auth: { kind: none } }, { name: hq, address: 'b:1', auth: { kind: none } }",
+            "upstream `hq` is there twice",
+        ),
+    ];
+    for (text, expected) in table {
+        let (_, findings) = read_upstreams(&format!("[{text}]"));
+        assert!(findings.to_string().contains(expected), "{text}: {findings}");
+    }
+}
