@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -69,12 +69,14 @@ pub(crate) enum End {
     Dial(DialError),
     /// There is no connection through the rule's upstream gateway.
     Upstream(UpstreamError),
-    /// A rule permits it, but only through an upstream gateway, which is asked for connections alone.
+    /// A rule permits it, but only through an upstream gateway, which is asked for no datagrams.
     UpstreamCannot { rule: Arc<str> },
     /// The gateway cannot listen for the peer of a BIND.
     Listen(ListenError),
     /// The right peer of a BIND has not come in time.
     NoPeer(Duration),
+    /// The one peer that an upstream gateway has taken for a BIND is not the right one.
+    PeerRefused(SocketAddr),
     /// The peer of a BIND was lost when it had just come.
     Peer(io::Error),
     /// The client hung up while its peer was awaited.
@@ -166,6 +168,7 @@ impl End {
             Self::Listen(ListenError::PortsUsedUp { .. }) | Self::Peer(_) => ReplyCode::GENERAL_FAILURE,
             Self::Listen(ListenError::Failed { error, .. }) => dial_failure(error),
             Self::NoPeer(_) => ReplyCode::TTL_EXPIRED,
+            Self::PeerRefused(_) => ReplyCode::NOT_ALLOWED,
             _ => return None,
         })
     }
@@ -183,6 +186,7 @@ impl End {
             | Self::RuleFull
             | Self::OtherFamily { .. }
             | Self::UpstreamCannot { .. }
+            | Self::PeerRefused(_)
             | Self::AssociationsFull
             | Self::SocketsFull(_)
             | Self::Denied(_) => Verdict::Deny,
@@ -226,6 +230,7 @@ impl End {
             Self::Listen(ListenError::Failed { error, .. }) if !is_local(error) => dial_cause(error),
             Self::Listen(ListenError::Failed { .. }) => "listen-failed",
             Self::NoPeer(_) => "no-peer",
+            Self::PeerRefused(_) => "peer-refused",
             Self::Peer(_) => "target-failed",
             Self::Reply(_) | Self::ClientLeft(_) => "client-lost",
             Self::Relayed(end) => relay_cause(end),
@@ -260,10 +265,11 @@ impl End {
             Self::Dial(error) => write!(text, "{error}"),
             Self::Upstream(error) => write!(text, "{error}"),
             Self::UpstreamCannot { rule } => {
-                write!(text, "rule `{rule}` goes through an upstream, which is asked for connections alone")
+                write!(text, "rule `{rule}` goes through an upstream, which is asked for no datagrams")
             }
             Self::Listen(error) => write!(text, "{error}"),
             Self::NoPeer(most) => write!(text, "not within {} s", most.as_secs_f32()),
+            Self::PeerRefused(peer) => write!(text, "peer {peer}"),
             Self::Peer(error) => write!(text, "peer: {error}"),
             Self::ClientLeft(error) => write!(text, "while its peer was awaited: {error}"),
             Self::Reply(error) => write!(text, "{error}"),
@@ -361,7 +367,7 @@ fn header_cause(error: &ReceiveError) -> &'static str {
 fn upstream_failure(error: &UpstreamError) -> ReplyCode {
     match error {
         UpstreamError::Timeout { .. } => ReplyCode::HOST_UNREACHABLE,
-        UpstreamError::Unknown(_) => ReplyCode::GENERAL_FAILURE,
+        UpstreamError::Unknown(_) | UpstreamError::Nowhere { .. } => ReplyCode::GENERAL_FAILURE,
         UpstreamError::Failed { error, .. } => match error.reply() {
             // RFC 1928 section 6: X'09' to X'FF' are unassigned.
             Some(code) if code.0 <= 0x08 => code,

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use socks_client::{
-    Client, ClientBuilder, ConnectError, Connection, Fault, Gssapi, Level, NoAuthentication, Password, Step,
-    Timeouts,
+    Client, ClientBuilder, ConnectError, Connection, Fault, Gssapi, Level, Listening, NoAuthentication,
+    Password, Step, Timeouts,
 };
 use socks_config::{Fields, Finding, Findings, Node};
 use socks_core::wire::{ReplyCode, Target};
@@ -41,6 +41,8 @@ pub(crate) enum UpstreamError {
     Failed { name: Arc<str>, error: ConnectError },
     #[error("upstream `{name}`: no answer within {} s", .most.as_secs_f32())]
     Timeout { name: Arc<str>, most: Duration },
+    #[error("upstream `{name}`: its reply has a name where an address should be")]
+    Nowhere { name: Arc<str> },
     #[error("upstream `{0}` is not among those of the configuration")]
     Unknown(Arc<str>),
 }
@@ -74,6 +76,23 @@ impl Upstream {
             Ok(Err(error)) => Err(UpstreamError::Failed { name: self.name.clone(), error }),
             Err(_) => Err(UpstreamError::Timeout { name: self.name.clone(), most }),
         }
+    }
+
+    /// Lets the upstream listen for one connection from `peer`.
+    pub(crate) async fn bind(&self, peer: Target, most: Duration) -> Result<Listening, UpstreamError> {
+        match timeout(most, self.client.bind(peer)).await {
+            Ok(bound) => bound.map_err(|error| UpstreamError::Failed { name: self.name.clone(), error }),
+            Err(_) => Err(UpstreamError::Timeout { name: self.name.clone(), most }),
+        }
+    }
+
+    /// Waits for the peer of a BIND at the upstream of that name.
+    pub(crate) async fn arrival(
+        listening: Listening,
+        name: &Arc<str>,
+    ) -> Result<(Connection, Target), UpstreamError> {
+        let arrived = listening.accept().await;
+        arrived.map_err(|error| UpstreamError::Failed { name: name.clone(), error })
     }
 
     async fn attempts(&self, targets: &[Target]) -> Result<(Connection, usize), ConnectError> {

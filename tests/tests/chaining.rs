@@ -1,13 +1,14 @@
 //! Connections through another gateway: two gateways, one behind the other, with each way to log in.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use tests::forwarder::{Forwarder, password_file};
 use tests::site::{self, SERVICES, Site};
 use tests::targets::{self, echo, last_word, udp_echo};
-use tests::udp::{Association, associate, expect_nothing};
+use tests::udp::{Association, expect_nothing};
 use tests::{Client, DEADLINE, Folder, Gateway, Record, Setup};
 
 /// Everything goes through `hq`.
@@ -196,7 +197,7 @@ fn a_name_for_the_upstreams_own_loopback_is_not_passed_on_unless_the_rule_says_s
 }
 
 #[test]
-fn nothing_but_connections_goes_through_an_upstream_and_no_datagram_past_it() {
+fn no_datagram_goes_through_an_upstream_or_past_it() {
     let behind = Setup::new().start();
     let [echo, own] = [(); 2].map(|()| udp_echo(Ipv4Addr::LOCALHOST.into()));
     let policy = format!(
@@ -207,9 +208,8 @@ fn nothing_but_connections_goes_through_an_upstream_and_no_datagram_past_it() {
     let address = behind.address().to_string();
     let gateway = front(&address, "{ kind: none }").policy(&policy).start();
     let mut client = greeted(&gateway);
-    client.send(&tests::client::request(0x02, ([127, 0, 0, 1], 9).into()));
-    client.expect_refusal(0x07);
-    gateway.session_of(client.local()).expect(&[("cause", "not-through-upstream"), ("rule", "through")]);
+    client.send(&tests::client::request(0x03, ([0, 0, 0, 0], 0).into()));
+    assert_eq!(client.reply().code, 0x00, "of the rule `own`");
     let association = Association::open(gateway.address());
     association.send(&echo.address.into(), b"past it");
     // Behind it, so that the other one was judged.
@@ -221,7 +221,87 @@ fn nothing_but_connections_goes_through_an_upstream_and_no_datagram_past_it() {
     let gateway =
         front(&address, "{ kind: none }").policy(&THROUGH.replace("command: connect, ", "")).start();
     let mut client = greeted(&gateway);
-    assert_eq!(associate(&mut client, SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0))).code, 0x07);
+    client.send(&tests::client::request(0x03, ([0, 0, 0, 0], 0).into()));
+    client.expect_refusal(0x07);
+    gateway.session_of(client.local()).expect(&[("cause", "not-through-upstream"), ("rule", "through")]);
+}
+
+/// Lets both gateways wait for a peer at that address.
+fn bind(gateway: &Gateway, peer: [u8; 4]) -> (Client, SocketAddr) {
+    let mut client = greeted(gateway);
+    let reply = client.bind((peer, 0).into());
+    assert_eq!(reply.code, 0x00);
+    (client, reply.bound)
+}
+
+#[test]
+fn a_peer_comes_by_the_upstream() {
+    let behind = Setup::new().start();
+    let policy = THROUGH.replace("command: connect", "command: bind, bind: { timeout: 20s }");
+    let gateway = front(&behind.address().to_string(), "{ kind: none }").policy(&policy).start();
+    let (mut client, told) = bind(&gateway, [127, 0, 0, 1]);
+    let mut peer = TcpStream::connect(told).unwrap();
+    peer.write_all(b"150 here it comes").unwrap();
+    let reply = client.reply();
+    assert_eq!((reply.code, reply.bound), (0x00, peer.local_addr().unwrap()));
+    assert_eq!(client.receive(17), b"150 here it comes");
+    client.send(b"thanks");
+    client.finish();
+    let mut heard = Vec::new();
+    peer.read_to_end(&mut heard).unwrap();
+    assert_eq!(heard, b"thanks");
+    let came_from = peer.local_addr().unwrap().to_string();
+    drop(peer);
+    let first = gateway.session_of(client.local());
+    first.expect(&[
+        ("upstream", "hq"),
+        ("bound", &told.to_string()),
+        ("peer", &came_from),
+        ("dialled", &behind.address().to_string()),
+        ("verdict", "permit"),
+    ]);
+    assert_eq!((first.up(), first.down()), (6, 17), "{first}");
+    behind.session().expect(&[("command", "bind"), ("bound", &told.to_string()), ("peer", &came_from)]);
+}
+
+#[test]
+fn a_peer_that_the_upstream_takes_is_judged_here_too() {
+    let behind = Setup::new().start();
+    let policy = "\
+version: 1
+rules:
+  - { name: not-him, action: deny, destination: 127.0.0.2 }
+  - { name: through, action: permit, command: bind, upstream: hq, special-use: permit, bind: { peer: any } }
+";
+    let gateway = front(&behind.address().to_string(), "{ kind: none }").policy(policy).start();
+    // Whom the upstream lets in is its business: it was not told of anybody.
+    let (mut client, told) = bind(&gateway, [0, 0, 0, 0]);
+    let _peer = Client::connect_from(Ipv4Addr::new(127, 0, 0, 2).into(), told);
+    client.expect_refusal(0x02);
+    gateway.session_of(client.local()).expect(&[
+        ("cause", "peer-refused"),
+        ("verdict", "deny"),
+        ("peer", ""),
+    ]);
+}
+
+#[test]
+fn a_bind_at_an_upstream_ends_with_its_client_and_its_time() {
+    let behind = Setup::new().start();
+    let policy = THROUGH.replace("command: connect", "command: bind, bind: { timeout: 1s }");
+    let gateway = front(&behind.address().to_string(), "{ kind: none }").policy(&policy).start();
+    let (mut client, _) = bind(&gateway, [127, 0, 0, 1]);
+    client.expect_refusal(0x06);
+    gateway.session_of(client.local()).expect(&[("cause", "no-peer")]);
+    let (client, told) = bind(&gateway, [127, 0, 0, 1]);
+    let local = client.local();
+    drop(client);
+    gateway.session_of(local).expect(&[("cause", "client-lost")]);
+    let until = Instant::now() + DEADLINE;
+    while targets::is_open(told) {
+        assert!(Instant::now() < until, "the upstream listens no more");
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }
 
 #[test]

@@ -27,7 +27,7 @@ const PERMIT_KEYS: [&str; 10] = [
     "upstream",
 ];
 /// What says how the gateway itself reaches targets or is reached.
-const OWN_WAYS: [&str; 4] = ["egress", "family", "bind", "udp"];
+const OWN_WAYS: [&str; 3] = ["egress", "family", "udp"];
 
 const TICKET_ENDS: &[(&str, TicketEnd)] =
     &[("keep", TicketEnd::Keep), ("drain", TicketEnd::Drain), ("close", TicketEnd::Close)];
@@ -73,6 +73,10 @@ impl<'a> Reader<'a> {
             terms.udp = self.udp(node);
         }
         terms.upstream = self.upstream(fields);
+        if let (Some(_), Some(_), Some(key)) = (&terms.upstream, terms.bind.ports, fields.key("bind")) {
+            let message = "`ports` of `bind` are this gateway's own, not those of `upstream`";
+            self.findings.mistake(&key.place, message);
+        }
         terms
     }
 

@@ -14,18 +14,12 @@ impl Reader<'_> {
                 let message = format!("rule `{}` has expired", rule.name());
                 self.findings.warning(&node.place, message);
             }
-            let cannot: Vec<String> = [Command::Bind, Command::UdpAssociate]
-                .into_iter()
-                .filter(|command| rule.grant.terms.upstream.is_some() && rule.commands.contains(*command))
-                .map(|command| format!("`{command}`"))
-                .collect();
-            if !cannot.is_empty() {
+            if rule.grant.terms.upstream.is_some() && rule.commands.contains(Command::UdpAssociate) {
                 let message = format!(
-                    "rule `{}` refuses {}: nothing but `connect` goes through an upstream",
-                    rule.name(),
-                    cannot.join(" and ")
+                    "rule `{}` refuses `udp-associate`: no datagram goes through an upstream",
+                    rule.name()
                 );
-                let help = "write `command: connect`";
+                let help = "write `command: [connect, bind]`";
                 self.findings.push(Finding::warning(&node.place, message).with_help(help));
             }
             if let Some(earlier) = ruleset.covering(number) {

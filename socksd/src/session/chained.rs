@@ -82,6 +82,7 @@ async fn open(
     Ok(Connected::under(permit, client, Far::Upstream(Box::new(stream)), session))
 }
 
-fn canonical(address: SocketAddr) -> SocketAddr {
+/// IPv4 in IPv4's own form.
+pub(super) fn canonical(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
 }

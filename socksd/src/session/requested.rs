@@ -44,7 +44,7 @@ impl Requested {
     pub(super) async fn judge_bind(self, session: &mut Session) -> Result<bind::Permitted, Ended> {
         let target = &self.request.target;
         let permits = permits(Operation::BindListen(ExpectedPeer::from(target)), &target.host, session).await;
-        match permits.and_then(without_upstream) {
+        match permits.map(by_one_way) {
             Ok(permits) => Ok(bind::Permitted::new(self.stream, self.request.target, permits)),
             Err(end) => Err(self.refuse(end, session)),
         }
@@ -88,12 +88,11 @@ async fn permits(operation: Operation<'_>, host: &Host, session: &Session) -> Re
     }
 }
 
-/// What this gateway does itself, of what is permitted.
-fn without_upstream(mut permits: Vec<Permit>) -> Result<Vec<Permit>, End> {
-    let through = permits.iter().find(|permit| permit.terms().upstream.is_some());
-    let refused = through.map(|permit| End::UpstreamCannot { rule: permit.rule().clone() });
-    permits.retain(|permit| permit.terms().upstream.is_none());
-    if permits.is_empty() { Err(refused.unwrap_or(End::Undecided)) } else { Ok(permits) }
+/// Those that go the way of the first one: by the same upstream, or by none.
+fn by_one_way(mut permits: Vec<Permit>) -> Vec<Permit> {
+    let upstream = permits.first().and_then(|permit| permit.terms().upstream.clone());
+    permits.retain(|permit| permit.terms().upstream == upstream);
+    permits
 }
 
 async fn addresses(name: &DomainName, session: &Session) -> Result<Vec<IpAddr>, End> {

@@ -559,9 +559,9 @@ fn what_goes_through_an_upstream_may_be_permitted_by_its_name() {
         (connect("here.example:22").from("10.5.0.1"), "needs address"),
         (connect("a.rest.example:22"), "needs address"),
         // What is special is judged where the address is known.
-        (connect("10.1.1.1:22"), "special-use private hq"),
+        (connect("10.1.1.1:22"), "permit hq"),
         (connect("localhost:22"), "needs address"),
-        (connect("localhost:22").at("127.0.0.1"), "special-use loopback hq"),
+        (connect("localhost:22").at("127.0.0.1"), "special-use hq"),
         (connect("x.localhost:22").from("10.5.0.1"), "permit all"),
         (connect("any.where:22").from("10.5.0.1"), "needs address"),
     ];

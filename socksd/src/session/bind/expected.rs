@@ -1,9 +1,10 @@
 //! The peer that a BIND waits for, and the judgement on each one that comes.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use socks_core::wire::{Host, Target};
-use socks_policy::{BindPeerRule, Decision, DenyReason, Operation, Permit};
+use socks_policy::{BindPeerRule, Decision, DenyReason, Operation, Permit, Terms};
 
 use crate::outcome::End;
 use crate::session::Session;
@@ -15,6 +16,8 @@ pub(in crate::session) struct Expected {
     /// The addresses that the policy permits to listen for, canonical; none: the client names nobody.
     addresses: Vec<IpAddr>,
     rule: BindPeerRule,
+    /// The gateway by which it comes, if not by this one.
+    upstream: Option<Arc<str>>,
 }
 
 /// What the policy says of a peer that has come.
@@ -28,9 +31,9 @@ pub(super) enum Verdict {
 }
 
 impl Expected {
-    /// The peer that `target` names, at addresses that are permitted.
-    pub(super) fn new(target: Target, addresses: Vec<IpAddr>, rule: BindPeerRule) -> Self {
-        Self { target, addresses, rule }
+    /// The peer that `target` names, at addresses that are permitted, under the terms of the rule that does.
+    pub(super) fn new(target: Target, addresses: Vec<IpAddr>, terms: &Terms) -> Self {
+        Self { target, addresses, rule: terms.bind.peer, upstream: terms.upstream.clone() }
     }
 
     /// The first of its addresses.
@@ -63,8 +66,8 @@ impl Expected {
             _ => None,
         };
         match session.decide(Some(Operation::BindPeer { peer, name }), None) {
-            // What has to go through an upstream does not come by itself.
-            Decision::Permit(permit) if permit.terms().upstream.is_some() => Verdict::Refuse,
+            // It has to come by the way that the rule says.
+            Decision::Permit(permit) if permit.terms().upstream != self.upstream => Verdict::Refuse,
             Decision::Permit(permit) if self.suits(&permit, peer, is_named) => Verdict::Take(permit),
             Decision::Deny(denial) if denial.reason == DenyReason::IdentityExpired => {
                 Verdict::End(End::Denied(denial))

@@ -21,6 +21,7 @@ use crate::session::{Ended, Session};
 
 use super::Expected;
 use super::expected::Verdict;
+use super::upstream::UpstreamDoor;
 
 /// What a client may send before its peer is there. It waits for the peer; more is not read.
 const MOST_EARLY: usize = 16 * 1024;
@@ -33,8 +34,14 @@ pub(in crate::session) struct Listening {
     deadline: (Duration, Instant),
 }
 
+/// By which the peer comes.
+pub(super) enum Door {
+    Own(OwnDoor),
+    Upstream(UpstreamDoor),
+}
+
 /// The socket, and who may come through it.
-pub(super) struct Door {
+pub(super) struct OwnDoor {
     socket: TcpListener,
     expected: Expected,
     /// The rule that lets the gateway listen; the session has its place in it.
@@ -44,10 +51,12 @@ pub(super) struct Door {
 }
 
 /// The right peer.
-struct Arrived {
-    socket: TcpStream,
-    address: SocketAddr,
-    permit: Permit,
+pub(super) struct Arrived {
+    pub(super) far: Far,
+    pub(super) address: SocketAddr,
+    pub(super) permit: Permit,
+    /// It is at an address that the request names.
+    pub(super) is_named: bool,
 }
 
 impl Listening {
@@ -63,10 +72,7 @@ impl Listening {
             }
             error = stream.hung_up(MOST_EARLY) => return Err(Ended::silently(End::ClientLeft(error))),
         };
-        let is_named = arrived.as_ref().is_ok_and(|arrived| door.expected.names(arrived.address));
-        // One peer only: all others find nobody listening.
-        drop(door);
-        let Arrived { socket, address, permit } = match arrived {
+        let Arrived { far, address, permit, is_named } = match arrived {
             Ok(arrived) => arrived,
             Err(end) => return Err(Ended::with_reply(stream, end)),
         };
@@ -76,18 +82,28 @@ impl Listening {
             facts.peer = Some(address);
         });
         grant(&mut stream, address).await?;
-        Ok(Connected::under(&permit, stream, Far::Direct(socket), session))
+        Ok(Connected::under(&permit, stream, far, session))
     }
 }
 
 impl Door {
+    /// Waits for the right peer. One only: all others find nobody listening.
+    async fn take_one(self, session: &mut Session) -> Result<Arrived, End> {
+        match self {
+            Self::Own(door) => door.take_one(session).await,
+            Self::Upstream(door) => door.take_one(session).await,
+        }
+    }
+}
+
+impl OwnDoor {
     pub(super) fn new(socket: (TcpListener, OwnSocket), expected: Expected, permit: &Permit) -> Self {
         let (socket, own) = socket;
         Self { socket, expected, rule: permit.rule().clone(), _own: own }
     }
 
     /// Waits for the right peer and closes all others.
-    async fn take_one(&self, session: &mut Session) -> Result<Arrived, End> {
+    async fn take_one(self, session: &mut Session) -> Result<Arrived, End> {
         loop {
             let (socket, address) = match self.socket.accept().await {
                 Ok((socket, address)) => {
@@ -105,7 +121,8 @@ impl Door {
                     // A peer that vanishes without a word must not keep the session open for ever.
                     let keepalive = TcpKeepalive::new().with_time(KEEPALIVE);
                     SockRef::from(&socket).set_tcp_keepalive(&keepalive).map_err(End::Peer)?;
-                    return Ok(Arrived { socket, address, permit });
+                    let is_named = self.expected.names(address);
+                    return Ok(Arrived { far: Far::Direct(socket), address, permit, is_named });
                 }
                 Verdict::Refuse => {
                     debug!(peer = %address, "peer refused");
@@ -119,23 +136,33 @@ impl Door {
 
     /// Judges a peer, and takes a place in the rule that permits it, if that is another one and limits them.
     fn judge(&self, peer: SocketAddr, session: &mut Session) -> Verdict {
-        let permit = match self.expected.judge(peer, session) {
-            Verdict::Take(permit) => permit,
-            other => return other,
-        };
-        if *permit.rule() == self.rule {
-            return Verdict::Take(permit);
-        }
-        let place = match permit.terms().sessions {
-            None => None,
-            Some(most) => match ticket(&permit, most, session) {
-                None => return Verdict::Refuse,
-                place => place,
-            },
-        };
-        session.rule_ticket = place;
-        Verdict::Take(permit)
+        judge(&self.expected, &self.rule, peer, session)
     }
+}
+
+/// Judges a peer where the session has its place in the rule of that name.
+pub(super) fn judge(
+    expected: &Expected,
+    rule: &Arc<str>,
+    peer: SocketAddr,
+    session: &mut Session,
+) -> Verdict {
+    let permit = match expected.judge(peer, session) {
+        Verdict::Take(permit) => permit,
+        other => return other,
+    };
+    if permit.rule() == rule {
+        return Verdict::Take(permit);
+    }
+    let place = match permit.terms().sessions {
+        None => None,
+        Some(most) => match ticket(&permit, most, session) {
+            None => return Verdict::Refuse,
+            place => place,
+        },
+    };
+    session.rule_ticket = place;
+    Verdict::Take(permit)
 }
 
 /// Resets a connection: so nothing is left of it that would keep the port from being used again.

@@ -5,6 +5,7 @@
 mod expected;
 mod listening;
 mod permitted;
+mod upstream;
 
 pub(super) use permitted::Permitted;
 

@@ -13,7 +13,8 @@ use crate::session::permitted::{grant, tickets};
 use crate::session::{Ended, Session};
 
 use super::Expected;
-use super::listening::{Door, Listening};
+use super::listening::{Door, Listening, OwnDoor};
+use super::upstream;
 
 /// A client for whose peer the policy lets the gateway listen.
 pub(in crate::session) struct Permitted {
@@ -30,6 +31,9 @@ impl Permitted {
 
     pub(in crate::session) async fn listen(self, session: &mut Session) -> Result<Listening, Ended> {
         let Self { mut stream, target, permits } = self;
+        if permits.first().is_some_and(|permit| permit.terms().upstream.is_some()) {
+            return upstream::listen(stream, target, permits, session).await;
+        }
         let (front, expected, permit) = match open(&stream, target, permits, session) {
             Ok(opened) => opened,
             Err(end) => return Err(Ended::with_reply(stream, end)),
@@ -42,7 +46,7 @@ impl Permitted {
         let most = permit.terms().bind.timeout.unwrap_or(session.snapshot.settings.limits.bind_timeout);
         let until = Instant::now() + most;
         grant(&mut stream, told).await?;
-        Ok(Listening::new(stream, Door::new((socket, own), expected, &permit), (most, until)))
+        Ok(Listening::new(stream, Door::Own(OwnDoor::new((socket, own), expected, &permit)), (most, until)))
     }
 }
 
@@ -59,7 +63,7 @@ fn open(
     let (permit, addresses) = of_family(permits, wildcard).ok_or(End::Undecided)?;
     session.record.facts().rule = Some(permit.rule().clone());
     session.rule_ticket = tickets.into_iter().find(|ticket| ticket.rule() == &**permit.rule());
-    let expected = Expected::new(target, addresses, permit.terms().bind.peer);
+    let expected = Expected::new(target, addresses, permit.terms());
     let (expects, advertised) = (expected.address(), session.advertised());
     let site = Site { wildcard, local, expected: expects, advertised };
     let front = listen(&permit, site, &session.gateway.own_sockets).map_err(End::Listen)?;
