@@ -78,6 +78,9 @@ pub enum Verdict {
         /// The address that may be used.
         #[serde(skip_serializing_if = "Option::is_none")]
         address: Option<SocketAddr>,
+        /// The gateway that it goes through.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        upstream: Option<String>,
     },
     /// Denied.
     Deny {
@@ -123,7 +126,8 @@ impl From<&Decision> for Verdict {
     fn from(decision: &Decision) -> Self {
         match decision {
             Decision::Permit(permit) => {
-                Self::Permit { rule: permit.rule().to_string(), address: permit.address() }
+                let upstream = permit.terms().upstream.as_ref().map(ToString::to_string);
+                Self::Permit { rule: permit.rule().to_string(), address: permit.address(), upstream }
             }
             Decision::Deny(denial) => Self::Deny {
                 rule: denial.rule.as_ref().map(ToString::to_string),
@@ -142,8 +146,14 @@ impl Ruleset {
         let view = self.view(query);
         let mut rules = Vec::new();
         if !query.identity.is_some_and(|identity| identity.has_expired(query.now)) {
-            for rule in &self.rules {
-                let considered = Considered::new(rule, &view);
+            for (number, rule) in (0..).zip(&self.rules) {
+                let mut considered = Considered::new(rule, &view);
+                let is_first = rules.iter().all(Considered::lets_pass);
+                if is_first && considered.outcome == Outcome::MayMatch && self.is_by_name(number, rule, &view)
+                {
+                    considered.outcome = Outcome::Matches;
+                    considered.reason = Some("by the name alone, which its upstream looks up".into());
+                }
                 let is_last = considered.outcome == Outcome::Matches && rule.decides();
                 rules.push(considered);
                 if is_last {
@@ -189,6 +199,11 @@ impl Considered {
         };
         Self { rule: rule.name().to_string(), line: rule.line, action: rule.action, outcome, reason }
     }
+
+    /// Tells whether the decision is left to the rules behind it for certain.
+    fn lets_pass(&self) -> bool {
+        self.outcome == Outcome::DoesNotMatch || self.action == Action::LogOnly
+    }
 }
 
 impl fmt::Display for Explanation {
@@ -229,10 +244,16 @@ impl fmt::Display for Outcome {
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Permit { rule, address: Some(address) } => {
-                write!(f, "permitted by rule `{rule}` to {address}")
+            Self::Permit { rule, address, upstream } => {
+                write!(f, "permitted by rule `{rule}`")?;
+                if let Some(address) = address {
+                    write!(f, " to {address}")?;
+                }
+                if let Some(upstream) = upstream {
+                    write!(f, " through the upstream `{upstream}`")?;
+                }
+                Ok(())
             }
-            Self::Permit { rule, address: None } => write!(f, "permitted by rule `{rule}`"),
             Self::Deny { text, .. } => write!(f, "denied: {text}"),
             Self::Needs { fact } => write!(f, "depends on the {fact}"),
         }

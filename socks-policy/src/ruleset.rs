@@ -155,7 +155,7 @@ impl Ruleset {
 
     /// Tells whether the rule of that number, the first that may permit, permits the name of a CONNECT whatever
     /// its address is: another gateway is to look it up.
-    fn is_by_name(&self, number: u32, rule: &Rule, view: &View<'_>) -> bool {
+    pub(crate) fn is_by_name(&self, number: u32, rule: &Rule, view: &View<'_>) -> bool {
         let Some(name) = view.name.filter(|_| view.kind == Some(OperationKind::Connect)) else {
             return false;
         };

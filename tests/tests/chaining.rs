@@ -76,7 +76,7 @@ fn expect_tunnels(front: &Gateway, behind: &Gateway, identity: &str) {
             ("cause", "closed"),
         ]);
         assert_eq!((first.up(), first.down()), (100_000, 100_000), "{first}");
-        let second = behind.session_of(first.text("bound").parse().unwrap());
+        let second = behind.session_of(first.text("bound").parse().expect("an address"));
         second.expect(&[
             ("target", &target),
             ("identity", identity),

@@ -3,3 +3,4 @@
 mod decisions;
 mod properties;
 mod shadows;
+mod upstream;
