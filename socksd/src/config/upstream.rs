@@ -1,5 +1,6 @@
 //! The `upstreams` section: other gateways that rules may send connections through.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -82,7 +83,9 @@ fn address_of(node: &Node, listeners: &[Listener], findings: &mut Findings) -> O
         findings.mistake(&node.place, "nobody listens on port 0");
     }
     let is_own = |listener: &Listener| {
-        address.host == Host::Ip(listener.address.ip()) && address.port == listener.address.port()
+        let own = listener.address.ip();
+        let is_here = |ip: &IpAddr| *ip == own || (own.is_unspecified() && ip.to_canonical().is_loopback());
+        matches!(&address.host, Host::Ip(ip) if is_here(ip)) && address.port == listener.address.port()
     };
     if listeners.iter().any(is_own) {
         findings.mistake(
