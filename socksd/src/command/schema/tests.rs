@@ -14,6 +14,7 @@ use socks_policy::{Context, Ruleset};
 
 use super::File;
 use crate::config::Config;
+use crate::upstream::Upstream;
 
 /// Folders with other programs' files.
 const OTHERS: [&str; 1] = ["deploy/prometheus"];
@@ -55,6 +56,10 @@ impl File {
                     let context = BuildContext::new(Arc::clone(&entry.name), Path::new("/nowhere"), None);
                     let built = registry.build(entry.kind, entry.options, &context);
                     findings.extend(built.err().unwrap_or_default());
+                }
+                for entry in &config.upstreams {
+                    // What it says is among the findings.
+                    let _ = Upstream::build(entry, Path::new("/nowhere"), &mut findings);
                 }
             }
         }
@@ -107,10 +112,12 @@ impl Walk {
         if let Some(properties) = schema["properties"].as_object() {
             assert_eq!(schema["additionalProperties"], false, "`{at}` must refuse unknown keys");
             let keys = properties.keys().cloned().collect();
-            // A mapping that is for one word of a key, such as a `kind`, has that word.
-            let fixed = properties
-                .iter()
-                .filter_map(|(key, schema)| Some((key.clone(), schema.get("const")?.clone())));
+            // A mapping that is for one word of a key, such as a `kind`, has that word. Where nothing is read of what
+            // is below without another key, that one has an example.
+            let value = |schema: &Value| {
+                schema.get("const").or_else(|| schema.pointer("/examples/0")).map(Value::clone)
+            };
+            let fixed = properties.iter().filter_map(|(key, schema)| Some((key.clone(), value(schema)?)));
             let fixed: Map<String, Value> = fixed.collect();
             let mut probe = fixed.clone();
             probe.insert(UNKNOWN.to_owned(), 1.into());
@@ -330,6 +337,7 @@ fn typical_mistakes_are_refused() {
         rule("when: { days: monday }"),
         rule("when: { hours: 8-18 }"),
         rule("special-use: yes"),
+        rule("upstream: [hq]"),
         rule("command: [conect]"),
         (File::Config, "listeners: []".to_owned()),
         (File::Config, "listeners: [{ address: localhost }]".to_owned()),
@@ -337,6 +345,13 @@ fn typical_mistakes_are_refused() {
         (File::Config, "auth: [{ kind: password }]".to_owned()),
         (File::Config, "auth: [{ kind: password, options: { user: users.yaml } }]".to_owned()),
         (File::Config, "auth: [{ kind: gssapi, options: { keytab: k, engine: heimdal } }]".to_owned()),
+        (File::Config, "listeners: [{ address: '127.0.0.1:1', keepalive: on }]".to_owned()),
+        (File::Config, "listeners: [{ address: '127.0.0.1:1', proxy-protocol: { from: [] } }]".to_owned()),
+        (File::Config, "upstreams: [{ name: hq, address: gw.hq.example, auth: { kind: none } }]".to_owned()),
+        (
+            File::Config,
+            "upstreams: [{ name: hq, address: 'gw:1', auth: { kind: gssapi, options: {} } }]".to_owned(),
+        ),
         (File::Config, "limits: { idle-timeout: 30 }".to_owned()),
         (File::Config, "limits: { max-session: 1 }".to_owned()),
         (File::Config, "log: { level: verbose }".to_owned()),
