@@ -114,9 +114,8 @@ impl Walk {
             let keys = properties.keys().cloned().collect();
             // A mapping that is for one word of a key, such as a `kind`, has that word. Where nothing is read of what
             // is below without another key, that one has an example.
-            let value = |schema: &Value| {
-                schema.get("const").or_else(|| schema.pointer("/examples/0")).map(Value::clone)
-            };
+            let value =
+                |schema: &Value| schema.get("const").or_else(|| schema.pointer("/examples/0")).cloned();
             let fixed = properties.iter().filter_map(|(key, schema)| Some((key.clone(), value(schema)?)));
             let fixed: Map<String, Value> = fixed.collect();
             let mut probe = fixed.clone();
