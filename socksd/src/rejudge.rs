@@ -102,7 +102,7 @@ fn admitted(snapshot: &Snapshot, live: &Live, identity: &Identity, facts: &Facts
     if !authenticator.still_knows(identity) {
         return Err(format!("`{identity}` has no account any more"));
     }
-    let levels = snapshot.ruleset.levels(&live.listener, live.client.ip(), identity);
+    let levels = snapshot.ruleset.levels(&live.listener, live.client().ip(), identity);
     let Some(levels) = levels else { return Err("no row of `clients` lets it in".into()) };
     let bare = identity.level == Level::None
         && authenticator.protects()
@@ -125,7 +125,7 @@ fn permitted(
     identity.valid_until = None;
     let decision = snapshot.ruleset.decide(&Query {
         listener: &live.listener,
-        client: live.client,
+        client: live.client(),
         identity: Some(&identity),
         operation: Some(operation),
         address: facts.judged,
@@ -133,6 +133,10 @@ fn permitted(
         now: Timestamp::now(),
     });
     match decision {
+        // It cannot change its way.
+        Decision::Permit(permit) if permit.terms().upstream != facts.upstream => {
+            Standing::Lost(format!("rule `{}` permits it by another way", permit.rule()))
+        }
         Decision::Permit(permit) => Standing::Holds(permit),
         Decision::Deny(denial) => Standing::Lost(denial.to_string()),
         Decision::Needs(fact) => Standing::Lost(format!("its {fact} is not known")),

@@ -69,7 +69,7 @@ async fn open(
         return Err(Ended::with_reply(client, End::Peer(std::io::ErrorKind::NotConnected.into())));
     };
     session.record.learn(|facts| {
-        facts.rule = Some(permit.rule().clone());
+        facts.hold(permit);
         facts.dialled = Some(canonical(dialled));
         facts.bound = Some(canonical(own));
     });
