@@ -169,3 +169,67 @@ impl fmt::Debug for AuthSession<'_> {
         f.debug_struct("AuthSession").field("client", &self.client).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::FakeSession;
+
+    /// Reads ahead while octets come one by one, or all at once, and tells what was received and what was left.
+    async fn read_ahead(sent: &[u8], arrival: Arrival, least: usize, most: usize) -> (Vec<u8>, Vec<u8>) {
+        let (mut fake, mut client) = FakeSession::new(Levels::Unrestricted);
+        if arrival == Arrival::Single {
+            fake = fake.octet_by_octet();
+        }
+        client.write_all(sent).await.unwrap();
+        drop(client);
+        fake.session().read_ahead(least, most).await.unwrap();
+        let received = fake.received.to_vec();
+        let mut rest = vec![0; sent.len() - received.len()];
+        fake.received.clear();
+        fake.session().read_exact(&mut rest).await.unwrap();
+        (received, rest)
+    }
+
+    #[derive(Clone, Copy, PartialEq, Eq)]
+    enum Arrival {
+        Whole,
+        Single,
+    }
+
+    #[tokio::test]
+    async fn reading_ahead_takes_what_is_there_up_to_its_most_and_waits_for_its_least_only() {
+        let table = [
+            (Arrival::Whole, 2, 4, "abcd"),
+            (Arrival::Whole, 2, 9, "abcdef"),
+            (Arrival::Whole, 4, 2, "abcd"),
+            (Arrival::Whole, 0, 9, ""),
+            (Arrival::Single, 2, 4, "ab"),
+            (Arrival::Single, 4, 2, "abcd"),
+        ];
+        for (arrival, least, most, expected) in table {
+            let (received, rest) = read_ahead(b"abcdef", arrival, least, most).await;
+            assert_eq!(received, expected.as_bytes(), "{least} to {most}");
+            assert_eq!([received, rest].concat(), b"abcdef", "nothing is lost");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_was_received_before_counts_for_reading_ahead() {
+        let (mut fake, mut client) = FakeSession::new(Levels::Unrestricted);
+        fake.received.extend_from_slice(b"ab");
+        // Nothing was sent: it must not wait.
+        fake.session().read_ahead(2, 9).await.unwrap();
+        client.write_all(b"cdef").await.unwrap();
+        fake.session().read_ahead(3, 5).await.unwrap();
+        assert_eq!(&fake.received[..], b"abcde");
+    }
+
+    #[tokio::test]
+    async fn a_client_that_hangs_up_before_the_least_is_told_apart() {
+        let (mut fake, mut client) = FakeSession::new(Levels::Unrestricted);
+        client.write_all(b"ab").await.unwrap();
+        drop(client);
+        assert!(matches!(fake.session().read_ahead(3, 9).await, Err(AuthError::HungUp)));
+    }
+}
