@@ -132,7 +132,7 @@ async fn nobody_is_let_in_where_the_policy_asks_for_protection() {
 async fn the_identity_holds_name_groups_and_end() {
     let password = Folder::new().password();
     let alice = attempt(&password, "alice", "secret").await.unwrap();
-    assert_eq!(alice.name, socks_core::IdentityName::User("alice".into()));
+    assert_eq!(alice.name, IdentityName::User("alice".into()));
     assert_eq!(alice.groups, ["admins".into(), "staff".into()]);
     assert_eq!(alice.valid_until, None);
     let dave = attempt(&password, "dave", "secret").await.unwrap();
