@@ -99,6 +99,10 @@ impl Caller {
     }
 
     fn user(uid: Uid, gid: Gid, guests: &Guests) -> Self {
+        if uid.is_root() {
+            // He is let in also where nobody answers for names.
+            return Self { name: "root (uid 0)".into(), role: Role::Operator, token: None };
+        }
         let user = User::from_uid(uid).ok().flatten();
         let mut groups = vec![gid];
         if let Some(user) = &user

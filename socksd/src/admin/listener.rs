@@ -28,8 +28,8 @@ use crate::server::EXHAUSTED_PAUSE;
 use super::access::{Caller, Guests, Way};
 use super::{Desk, OpenError, api};
 
-/// Connections at once; others wait.
-const MOST_CONNECTIONS: usize = 64;
+/// Connections at once by each way; others wait.
+const MOST_CONNECTIONS: usize = 32;
 /// For the head of a request.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 /// For a connection in all: a page fetches its data again and again on new ones.
@@ -57,14 +57,15 @@ impl Doors {
 
     /// Answers for ever.
     pub(super) async fn serve(self, desk: Arc<Desk>) {
-        let places = Arc::new(Semaphore::new(MOST_CONNECTIONS));
+        // Those who may only look cannot keep operators out.
+        let [unix_places, http_places] = [0, 1].map(|_| Arc::new(Semaphore::new(MOST_CONNECTIONS)));
         let Self { unix, http, guests } = self;
         let router = api::router(desk);
         let visit = |way, place| Visit { way, guests: guests.clone(), router: router.clone(), _place: place };
         let by_unix = async {
             let Some(unix) = unix else { return };
             loop {
-                let place = place(&places).await;
+                let place = place(&unix_places).await;
                 match unix.accept().await {
                     Ok((socket, _)) => {
                         let peer = socket.peer_cred().map(|peer| (peer.uid(), peer.gid()));
@@ -77,7 +78,7 @@ impl Doors {
         let by_http = async {
             let Some(http) = http else { return };
             loop {
-                let place = place(&places).await;
+                let place = place(&http_places).await;
                 match http.accept().await {
                     Ok((socket, peer)) => drop(tokio::spawn(visit(Way::Http(peer), place).answer(socket))),
                     Err(error) => pause(&error).await,
@@ -109,7 +110,8 @@ struct Visit {
 impl Visit {
     /// Answers the connection's requests, for as long as it may stay.
     async fn answer(self, socket: impl AsyncRead + AsyncWrite + Unpin) {
-        let caller = Caller::of(self.way, &self.guests).await;
+        // Names of users may come over a network that does not answer.
+        let Ok(caller) = timeout(HEAD_TIMEOUT, Caller::of(self.way, &self.guests)).await else { return };
         let service = service_fn(|request: hyper::Request<Incoming>| {
             let mut request = request.map(Body::new);
             request.extensions_mut().insert(caller.clone());

@@ -1,6 +1,7 @@
 //! The `admin` section: where operators ask the running gateway, and who they are.
 
 use std::net::SocketAddr;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use nix::unistd::{Gid, Group, Uid, User};
@@ -63,7 +64,10 @@ pub(super) fn admin(node: &Node, base: &Path, findings: &mut Findings) -> Option
     let operators = fields.take("operators").map(|node| members(node, findings));
     let viewers = fields.take("viewers").map(|node| members(node, findings));
     let http = fields.take("http").and_then(|node| findings.note(loopback(node)));
-    let token = fields.take("token-file").map(|node| (node, findings.note(token(node, base))));
+    let token = fields.take("token-file").map(|node| {
+        warn_of_access(node, base, findings);
+        (node, findings.note(token(node, base)))
+    });
     fields.finish(findings);
     if socket.is_none() && http.is_none() {
         findings.mistake(&node.place, "neither `socket` nor `http` says where to listen");
@@ -116,6 +120,17 @@ fn member(node: &Node) -> Result<Member, Finding> {
         Ok(Some(member)) => Ok(member),
         Ok(None) => Err(node.expected("a user of this machine, or a group of it as `%GROUP`")),
         Err(error) => Err(Finding::mistake(&node.place, format!("`{text}` cannot be looked up: {error}"))),
+    }
+}
+
+/// Whoever reads the token may act.
+fn warn_of_access(node: &Node, base: &Path, findings: &mut Findings) {
+    let file = node.text().ok().and_then(|text| base.join(text).metadata().ok());
+    if file.is_some_and(|file| file.mode() & 0o007 != 0) {
+        findings.warning(
+            &node.place,
+            "everybody on this machine may read the token: run `chmod 640` on the file",
+        );
     }
 }
 
