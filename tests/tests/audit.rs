@@ -300,14 +300,14 @@ fn a_target_that_counts_tells_how_many_records_it_misses_and_keeps_nobody_out() 
     let clients: Vec<_> = (0..40).map(|_| visit(gateway.address(), echo.address)).collect();
     gateway.sessions(clients.len());
     std::fs::remove_dir(&log).expect("it is empty");
-    let lost = audit::wait_for(&log, DEADLINE, |records| {
-        records.iter().find(|record| record.text("event") == "audit-lost").cloned()
-    });
-    let lost = lost.expect("a record of what is missing");
-    lost.expect(&[("place", &log.display().to_string())]);
+    let is_lost = |record: &&Record| record.text("event") == "audit-lost";
+    let lost = audit::wait_for(&log, DEADLINE, |records| records.iter().find(is_lost).cloned());
+    lost.expect("a record of what is missing").expect(&[("place", &log.display().to_string())]);
     let written = wait_for_session(&log, visit(gateway.address(), echo.address));
     let old = audit::read(&folder.file("old"));
     let sessions = old.iter().chain(&written).filter(|record| record.is_session()).count();
-    assert_eq!(lost.number("count") + u64::try_from(sessions).expect("few"), 41, "{written:#?}");
-    assert!(lost.number("count") >= 20, "{lost}");
+    // What came while the first batch was written again may have found no room either.
+    let lost: u64 = written.iter().filter(is_lost).map(|record| record.number("count")).sum();
+    assert_eq!(lost + u64::try_from(sessions).expect("few"), 41, "{written:#?}");
+    assert!(lost >= 20, "{written:#?}");
 }
