@@ -51,7 +51,8 @@ impl Permitted {
         let operation = Operation::Connect(&self.target);
         let is_still_good = |permit: &Permit| {
             let address = permit.address().map(|address| address.ip());
-            matches!(session.decide(Some(operation), address), Decision::Permit(_))
+            // Another rule may want another way to it.
+            matches!(session.decide(Some(operation), address), Decision::Permit(now) if now.rule() == permit.rule())
         };
         let road = Road { racing: &session.gateway.racing, nat64, is_still_good: &is_still_good };
         let begun = Instant::now();

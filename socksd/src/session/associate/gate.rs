@@ -37,6 +37,8 @@ pub(super) struct Judge {
     routes: Routes,
     reach: Reach,
     replies: UdpReplies,
+    /// How long that is good.
+    replies_until: Instant,
     verdicts: Recent<Target, Judged>,
     /// The addresses that datagrams went to.
     asked: Recent<SocketAddr, Asked>,
@@ -110,6 +112,7 @@ impl Judge {
             routes: terms.routes,
             reach: Reach::by(terms.routes.egress),
             replies: terms.replies,
+            replies_until: Instant::now() + FRESH,
             verdicts: Recent::new(most),
             asked: Recent::new(most),
             last: None,
@@ -236,6 +239,11 @@ impl Gate for Judge {
     fn admit(&mut self, origin: SocketAddr) -> Result<(), DropCause> {
         self.follow_reload();
         let now = Instant::now();
+        if now >= self.replies_until {
+            // The rule may have expired, or its hours may be over.
+            self.replies = self.facts.replies(self.snapshot.load());
+            self.replies_until = now + FRESH;
+        }
         let is_fresh = self.last.is_some_and(|last| last.address == origin && now < last.until);
         if is_fresh || self.replies == UdpReplies::Any {
             return Ok(());
