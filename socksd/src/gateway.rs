@@ -48,6 +48,8 @@ pub(crate) struct Gateway {
     pub(crate) racing: Semaphore,
     started: Timestamp,
     sessions: AtomicU64,
+    /// How often the open sessions were judged again.
+    pub(crate) sweeps: AtomicU64,
     draining: AtomicBool,
     stopping: AtomicBool,
 }
@@ -71,6 +73,7 @@ impl Gateway {
             racing: Semaphore::new(racing),
             started: Timestamp::now(),
             sessions: AtomicU64::new(0),
+            sweeps: AtomicU64::new(0),
             draining: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
         }

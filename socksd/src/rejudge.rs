@@ -2,7 +2,8 @@
 //!
 //! A reload does so, and the moment at which a rule expires or its hours begin or end.
 
-use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -10,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use socks_core::wire::{Command, Host};
 use socks_core::{Identity, Level};
 use socks_policy::{Decision, OnRevoke, Operation, Permit, Query};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use tracing::info;
 
 use crate::gateway::Gateway;
@@ -38,9 +39,19 @@ enum Standing {
     Lost(String),
 }
 
+/// Why a session that has just opened is permitted no longer: open sessions were judged while it was on its way.
+pub(crate) fn lost(gateway: &Gateway, live: &Live) -> Option<String> {
+    match standing(gateway, &gateway.snapshot.load_full(), live) {
+        Standing::Holds(_) => None,
+        Standing::Lost(why) => Some(why),
+    }
+}
+
 /// Judges all open sessions. It runs within a reactor, whose timers end those that are to drain.
 pub(crate) fn sweep(gateway: &Arc<Gateway>) -> Swept {
     let mut swept = Swept::default();
+    // Before the list is taken: who opens later than that sees it, and judges himself.
+    gateway.sweeps.fetch_add(1, Ordering::SeqCst);
     let open = gateway.roster.list();
     for live in open.iter().filter(|live| live.facts().is_open()) {
         check(gateway, live, &mut swept);
@@ -53,7 +64,7 @@ pub(crate) fn sweep(gateway: &Arc<Gateway>) -> Swept {
 }
 
 /// Judges one session that was permitted by a policy which is perhaps no longer in force.
-pub(crate) fn check(gateway: &Arc<Gateway>, live: &Arc<Live>, swept: &mut Swept) {
+fn check(gateway: &Arc<Gateway>, live: &Arc<Live>, swept: &mut Swept) {
     let snapshot = gateway.snapshot.load_full();
     let why = match standing(gateway, &snapshot, live) {
         Standing::Holds(permit) => {
@@ -64,22 +75,31 @@ pub(crate) fn check(gateway: &Arc<Gateway>, live: &Arc<Live>, swept: &mut Swept)
         }
         Standing::Lost(why) => why,
     };
-    let on_revoke = live.facts().on_revoke;
-    match on_revoke {
+    let mut facts = live.facts();
+    match facts.on_revoke {
+        // It has ended by itself meanwhile.
+        _ if facts.identity.is_none() => {}
         OnRevoke::Keep => swept.kept += 1,
-        OnRevoke::Close => swept.ended += usize::from(live.end(Ending::Revoked(why.into()))),
+        OnRevoke::Close => {
+            drop(facts);
+            swept.ended += usize::from(live.end(Ending::Revoked(why.into())));
+        }
         OnRevoke::Drain(time) => {
             swept.draining += 1;
-            tokio::spawn(end_later(gateway.clone(), live.clone(), time));
+            if facts.drains_until.is_none() {
+                facts.drains_until = Instant::now().checked_add(time);
+                tokio::spawn(end_later(gateway.clone(), Arc::downgrade(live), time));
+            }
         }
     }
 }
 
-/// Ends the session after a while, unless yet another policy permits it by then.
-async fn end_later(gateway: Arc<Gateway>, live: Arc<Live>, time: Duration) {
+/// Ends the session after a while, unless a policy has permitted it again by then.
+async fn end_later(gateway: Arc<Gateway>, live: Weak<Live>, time: Duration) {
     sleep(time).await;
-    let snapshot = gateway.snapshot.load_full();
-    if let Standing::Lost(why) = standing(&gateway, &snapshot, &live) {
+    let Some(live) = live.upgrade() else { return };
+    let is_over = live.facts().drains_until.is_some_and(|until| until <= Instant::now());
+    if is_over && let Some(why) = lost(&gateway, &live) {
         live.end(Ending::Revoked(why.into()));
     }
 }

@@ -58,6 +58,8 @@ pub(crate) struct Facts {
     pub(crate) rule: Option<Arc<str>>,
     /// What becomes of the session when a later policy takes that permit away.
     pub(crate) on_revoke: OnRevoke,
+    /// It has lost its permit, and may go on until then.
+    pub(crate) drains_until: Option<tokio::time::Instant>,
     /// The address that the permit is for, where there is one.
     pub(crate) judged: Option<IpAddr>,
     /// The peer of a BIND is at an address of the name that the request has.
@@ -242,6 +244,11 @@ impl Facts {
 
     /// Notes by which permit the session goes on.
     pub(crate) fn hold(&mut self, permit: &Permit) {
+        // A policy that came later has had its say.
+        if permit.generation() < self.generation {
+            return;
+        }
+        self.drains_until = None;
         self.rule = Some(permit.rule().clone());
         self.on_revoke = permit.terms().on_revoke;
         self.generation = permit.generation();

@@ -102,7 +102,7 @@ pub(crate) async fn run(intake: Intake, listening: Vec<Listening>, sources: &Arc
     }
     let mut flush = every(gateway.snapshot.load().settings.audit.refusals_every);
     let mut look = every(LOOK_EVERY);
-    let mut judged = Timestamp::now();
+    let mut clock = Clock::of(&gateway, Timestamp::now());
     let [terminate, interrupt] = &mut stop;
     loop {
         tokio::select! {
@@ -124,7 +124,7 @@ pub(crate) async fn run(intake: Intake, listening: Vec<Listening>, sources: &Arc
                     flush = every(period);
                 }
             }
-            () = next_change(&gateway, &mut judged) => drop(rejudge::sweep(&gateway)),
+            () = clock.change(&gateway) => drop(rejudge::sweep(&gateway)),
             _ = look.tick() => {
                 gateway.learn_own_addresses(&own);
                 sources.log.tell_of_losses();
@@ -145,20 +145,39 @@ pub(crate) async fn run(intake: Intake, listening: Vec<Listening>, sources: &Arc
     Ok(())
 }
 
-/// Waits until the policy says something else for the time alone: a rule expires, or its hours begin or end. `judged`
-/// is when the open sessions were last looked at for that, and becomes the moment that has come.
-async fn next_change(gateway: &Gateway, judged: &mut Timestamp) {
-    loop {
-        let next = gateway.snapshot.load().ruleset.next_change(*judged);
-        let left =
-            next.map(|next| Duration::try_from(next.duration_since(Timestamp::now())).unwrap_or_default());
-        match (next, left) {
-            (Some(next), Some(Duration::ZERO)) => {
-                *judged = next;
+/// When the policy says something else for the time alone.
+struct Clock {
+    /// When that was looked up last.
+    at: Timestamp,
+    generation: u64,
+    next: Option<Timestamp>,
+}
+
+impl Clock {
+    fn of(gateway: &Gateway, now: Timestamp) -> Self {
+        let snapshot = gateway.snapshot.load();
+        let (generation, next) = (snapshot.ruleset.generation(), snapshot.ruleset.next_change(now));
+        Self { at: now, generation, next }
+    }
+
+    /// Waits until a rule expires, or its hours begin or end, or the clock was set back.
+    async fn change(&mut self, gateway: &Gateway) {
+        loop {
+            let now = Timestamp::now();
+            let was_set_back = now < self.at;
+            if was_set_back || self.next.is_some_and(|next| next <= now) {
+                *self = Self::of(gateway, now);
                 return;
             }
-            // The clock may be set, and a reload may bring other times: neither is told here.
-            (_, left) => sleep(left.unwrap_or(CLOCK_EVERY).min(CLOCK_EVERY)).await,
+            self.at = now;
+            // A reload has looked at the sessions itself.
+            if gateway.snapshot.load().ruleset.generation() != self.generation {
+                *self = Self::of(gateway, now);
+                continue;
+            }
+            let left = self.next.and_then(|next| Duration::try_from(next.duration_since(now)).ok());
+            // Nobody tells of a reload, nor when the clock is set.
+            sleep(left.unwrap_or(CLOCK_EVERY).min(CLOCK_EVERY)).await;
         }
     }
 }

@@ -15,6 +15,7 @@ mod requested;
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -28,7 +29,8 @@ use crate::config::Advertised;
 use crate::gateway::Gateway;
 use crate::outcome::End;
 use crate::record::Record;
-use crate::rejudge::{self, Swept};
+use crate::rejudge;
+use crate::roster::Ending;
 use crate::snapshot::Snapshot;
 
 use accepted::Accepted;
@@ -96,12 +98,17 @@ async fn establish(arrival: Arrival) -> Option<Established> {
         patience,
         impatient_at,
     };
+    let gateway = session.gateway.clone();
+    let sweeps = || gateway.sweeps.load(Ordering::SeqCst);
+    let judged = sweeps();
     let result = steps(io, &mut session).await;
     if result.is_ok() {
-        let live = session.record.live();
-        if session.snapshot.ruleset.generation() != session.gateway.snapshot.load().ruleset.generation() {
-            // It was permitted while the policy changed, and nobody has looked at it since.
-            rejudge::check(&session.gateway, live, &mut Swept::default());
+        // It was permitted while open sessions were judged again, and nobody has looked at it since.
+        if sweeps() != judged
+            && let Some(why) = rejudge::lost(&gateway, session.record.live())
+        {
+            session.record.finish(&End::Outside(Ending::Revoked(why.into())));
+            return None;
         }
         session.record.open_up(session.snapshot.settings.audit.start);
     }

@@ -69,7 +69,23 @@ fn a_reload_holds_for_the_next_datagram_of_an_open_association() {
     association.expect_echo(&at(first.address), first.address, b"now");
     assert_eq!((first.received(), second.received()), (1, 1));
     let record = gateway.session_of(association.end());
-    assert_eq!((record.drops("denied"), record.number("policy")), (1, 1), "{record}");
+    assert_eq!((record.drops("denied"), record.number("policy")), (1, 2), "{record}");
+}
+
+#[test]
+fn an_association_that_loses_its_permit_ends_as_its_rule_says() {
+    let policy =
+        "version: 1\nrules: [{ name: all, action: permit, special-use: permit, on-revoke: close }]\n";
+    let echo = udp_echo(V4);
+    let gateway = Setup::new().policy(policy).start();
+    let association = Association::open(gateway.address());
+    association.expect_echo(&at(echo.address), echo.address, b"before");
+    reload(
+        &gateway,
+        "version: 1\nclients: [{ methods: [none] }]\nrules: [{ name: tcp, action: permit, command: connect }]\n",
+    );
+    let record = gateway.session();
+    record.expect(&[("cause", "permit-revoked"), ("command", "udp-associate"), ("rule", "all")]);
 }
 
 #[test]

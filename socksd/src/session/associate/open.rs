@@ -68,6 +68,7 @@ impl Permitted {
         let told = session.advertised().instead_of(sockets.bound);
         let tally = Arc::new(Tally::default());
         session.record.learn(|facts| {
+            facts.hold(&permit);
             facts.bound = Some(sockets.bound);
             facts.advertised = Some(told).filter(|told| *told != sockets.bound);
             facts.association = Some(tally.clone());
