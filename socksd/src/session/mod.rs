@@ -85,12 +85,16 @@ enum Step {
 
 async fn establish(arrival: Arrival) -> Option<Established> {
     let Arrival { record, ticket, io } = arrival;
-    let snapshot = record.gateway().snapshot.load_full();
+    let gateway = record.gateway().clone();
+    let sweeps = || gateway.sweeps.load(Ordering::SeqCst);
+    // Before the policy is taken: if that is an old one, the judging that its successor brings is still to come.
+    let judged = sweeps();
+    let snapshot = gateway.snapshot.load_full();
     record.facts().generation = snapshot.ruleset.generation();
     let patience = snapshot.settings.limits.handshake_timeout;
     let impatient_at = record.live().arrived().checked_add(patience);
     let mut session = Session {
-        gateway: record.gateway().clone(),
+        gateway: gateway.clone(),
         snapshot,
         record,
         ticket,
@@ -98,9 +102,6 @@ async fn establish(arrival: Arrival) -> Option<Established> {
         patience,
         impatient_at,
     };
-    let gateway = session.gateway.clone();
-    let sweeps = || gateway.sweeps.load(Ordering::SeqCst);
-    let judged = sweeps();
     let result = steps(io, &mut session).await;
     if result.is_ok() {
         // It was permitted while open sessions were judged again, and nobody has looked at it since.
