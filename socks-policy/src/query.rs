@@ -121,12 +121,19 @@ pub enum Fact {
     Address,
 }
 
-impl fmt::Display for Fact {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl Fact {
+    /// The word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
             Self::Identity => "identity",
             Self::Operation => "operation",
             Self::Address => "address",
-        })
+        }
+    }
+}
+
+impl fmt::Display for Fact {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
     }
 }

@@ -56,6 +56,10 @@ pub(crate) struct Question {
     /// For `bind`: the peer that arrives
     #[arg(long, value_name = "ADDRESS:PORT")]
     peer: Option<SocketAddr>,
+    /// Ask the shadow policy in place of the one in force
+    #[arg(long)]
+    #[serde(default)]
+    shadow: bool,
     /// When, for rules that expire or have hours; by default now
     #[arg(long, value_name = "TIME")]
     at: Option<Timestamp>,
@@ -159,6 +163,7 @@ impl Question {
         if !["connect", "bind", "udp-associate"].contains(&self.command.as_str()) {
             return Err(format!("`{}` is no command", self.command));
         }
+        let ruleset = self.ruleset(snapshot)?;
         let identity = self.identity()?;
         let listener = self.listener(snapshot)?;
         let query = |address| Query {
@@ -170,19 +175,28 @@ impl Question {
             gateway: own,
             now: self.at.unwrap_or_else(Timestamp::now),
         };
-        let mut answer = self.request(runtime, snapshot, &query);
-        answer.arrival = self.arrival(&answer, &snapshot.ruleset, &query);
+        let mut answer = self.request(runtime, (snapshot, ruleset), &query);
+        answer.arrival = self.arrival(&answer, ruleset, &query);
         Ok((identity, answer))
+    }
+
+    /// The policy that is asked.
+    fn ruleset<'a>(&self, snapshot: &'a Snapshot) -> Result<&'a Ruleset, String> {
+        match &snapshot.shadow {
+            _ if !self.shadow => Ok(&snapshot.ruleset),
+            Some(shadow) => Ok(&shadow.policy.ruleset),
+            None => Err("no `shadow-policy` is configured".into()),
+        }
     }
 
     /// The answer to the request, with the addresses of its name.
     fn request<'a>(
         &self,
         runtime: &Handle,
-        snapshot: &Snapshot,
+        (snapshot, ruleset): (&Snapshot, &Ruleset),
         query: &impl Fn(Option<IpAddr>) -> Query<'a>,
     ) -> Answer {
-        let request = snapshot.ruleset.explain(&query(None));
+        let request = ruleset.explain(&query(None));
         let mut answer = Answer { request, resolved: None, arrival: None };
         // A client that is not admitted is denied without a lookup, here as in the gateway.
         let name =
@@ -190,8 +204,7 @@ impl Question {
         if let Some(name) = name {
             let most = snapshot.settings.limits.resolve_timeout;
             let looked_up = runtime.block_on(snapshot.resolver.lookup(name, most));
-            let explain =
-                |address| Address { address, explanation: snapshot.ruleset.explain(&query(Some(address))) };
+            let explain = |address| Address { address, explanation: ruleset.explain(&query(Some(address))) };
             answer.resolved = Some(Resolved {
                 used: self.use_of_addresses(),
                 name: name.to_string(),

@@ -180,6 +180,7 @@ impl Record {
             claimed_identity: end.claimed().map(|name| name.escape_debug().to_string()),
             expired: facts.is_open() && identity.is_some_and(|identity| identity.has_expired(time)),
             refused_peers: facts.refused_peers,
+            shadow: facts.shadow.iter().map(|(difference, _)| difference).collect(),
             verdict: verdict(facts, end).as_str(),
             cause: end.cause(),
             detail: Some(end.detail()).filter(|detail| !detail.is_empty()),

@@ -16,6 +16,7 @@ use tracing::info;
 
 use crate::gateway::Gateway;
 use crate::roster::{Asked, Ending, Facts, Live};
+use crate::shadow::{Found, Seen};
 use crate::snapshot::Snapshot;
 
 /// What has become of the open sessions.
@@ -105,12 +106,16 @@ async fn end_later(gateway: Arc<Gateway>, live: Weak<Live>, time: Duration) {
 }
 
 fn standing(gateway: &Gateway, snapshot: &Snapshot, live: &Live) -> Standing {
-    let facts = live.facts();
+    let mut facts = live.facts();
     let Some(identity) = facts.identity.clone() else { return Standing::Lost("nobody is known".into()) };
-    match admitted(snapshot, live, &identity, &facts) {
-        Ok(()) => permitted(gateway, snapshot, live, (&identity, &facts)),
-        Err(why) => Standing::Lost(why),
+    if let Err(why) = admitted(snapshot, live, &identity, &facts) {
+        return Standing::Lost(why);
     }
+    let (standing, found) = permitted(gateway, snapshot, live, (&identity, &facts));
+    if let (Some(shadow), Some(found)) = (&snapshot.shadow, found) {
+        shadow.note(found, &mut facts, &gateway.metrics);
+    }
+    standing
 }
 
 /// Tells why the client would not be let in any more.
@@ -133,17 +138,20 @@ fn admitted(snapshot: &Snapshot, live: &Live, identity: &Identity, facts: &Facts
     Ok(())
 }
 
+/// What the rules say to what it does, and how the shadow policy differs in that.
 fn permitted(
     gateway: &Gateway,
     snapshot: &Snapshot,
     live: &Live,
     (identity, facts): (&Identity, &Facts),
-) -> Standing {
-    let Some(operation) = operation(facts) else { return Standing::Lost("its request is not known".into()) };
+) -> (Standing, Option<Found>) {
+    let Some(operation) = operation(facts) else {
+        return (Standing::Lost("its request is not known".into()), None);
+    };
     // What becomes of a session whose proof ends is the rule's `ticket-end`.
     let mut identity = identity.clone();
     identity.valid_until = None;
-    let decision = snapshot.ruleset.decide(&Query {
+    let query = Query {
         listener: &live.listener,
         client: live.client(),
         identity: Some(&identity),
@@ -151,8 +159,11 @@ fn permitted(
         address: facts.judged,
         gateway: &gateway.own_for(Some(operation)),
         now: Timestamp::now(),
-    });
-    match decision {
+    };
+    let decision = snapshot.ruleset.decide(&query);
+    let shadow = snapshot.shadow.as_ref();
+    let found = shadow.and_then(|shadow| shadow.compare(Seen::of(live, &query), &decision));
+    let standing = match decision {
         // It cannot change its way.
         Decision::Permit(permit) if permit.terms().upstream != facts.upstream => {
             Standing::Lost(format!("rule `{}` permits it by another way", permit.rule()))
@@ -160,7 +171,8 @@ fn permitted(
         Decision::Permit(permit) => Standing::Holds(permit),
         Decision::Deny(denial) => Standing::Lost(denial.to_string()),
         Decision::Needs(fact) => Standing::Lost(format!("its {fact} is not known")),
-    }
+    };
+    (standing, found)
 }
 
 /// What the session does, as the ruleset knows it.

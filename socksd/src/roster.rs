@@ -15,6 +15,8 @@ use socks_core::wire::{Command, Target};
 use socks_policy::{OnRevoke, OperationKind, Permit};
 use tokio::task::AbortHandle;
 
+use crate::shadow::Difference;
+
 /// Parts of the roster with a lock each, so that threads which open sessions seldom wait for each other.
 const SHARDS: usize = 16;
 
@@ -66,6 +68,8 @@ pub(crate) struct Facts {
     pub(crate) peer_is_named: bool,
     /// The rules that only log and that matched.
     pub(crate) logged_by: Vec<Arc<str>>,
+    /// How the shadow policy would have decided otherwise, and in what trial of it that came up last.
+    pub(crate) shadow: Vec<(Difference, Timestamp)>,
     /// The generation of the policy that decided.
     pub(crate) generation: u64,
     /// The upstream gateway that the connection goes through.
@@ -231,6 +235,8 @@ impl Live {
 
 /// How many rules that only log are noted of one session, whose datagrams may each meet others.
 const MAX_LOGGED_BY: usize = 16;
+/// How many differences to the shadow policy are noted of one session.
+const MAX_SHADOW: usize = 16;
 
 impl Facts {
     pub(crate) fn stage(&self) -> Stage {
@@ -264,6 +270,19 @@ impl Facts {
                 self.logged_by.push(Arc::clone(rule));
             }
         }
+    }
+
+    /// Notes how the shadow policy differs, in the trial of it that began then; `false`: that is no news, or there
+    /// is no room for it.
+    pub(crate) fn note_shadow(&mut self, found: &Difference, trial: Timestamp) -> bool {
+        if let Some((_, last)) = self.shadow.iter_mut().find(|(known, _)| known == found) {
+            return std::mem::replace(last, trial) != trial;
+        }
+        let has_room = self.shadow.len() < MAX_SHADOW;
+        if has_room {
+            self.shadow.push((found.clone(), trial));
+        }
+        has_room
     }
 
     /// Tells whether octets could flow. A socket that listens is not yet a connection.

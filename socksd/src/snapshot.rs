@@ -10,7 +10,9 @@ use socks_policy::{Context, Loaded, Ruleset};
 
 use crate::config::{AuthEntry, Config, Listener, PolicyFile, Settings};
 use crate::egress;
+use crate::judgement::Policy;
 use crate::resolve::Resolver;
+use crate::shadow::Shadow;
 use crate::upstream::Upstream;
 
 /// A configuration without a mistake, with its authenticators and its policy.
@@ -18,6 +20,8 @@ pub(crate) struct Snapshot {
     pub(crate) listeners: Vec<Listener>,
     pub(crate) settings: Settings,
     pub(crate) ruleset: Ruleset,
+    /// The policy on trial beside it.
+    pub(crate) shadow: Option<Shadow>,
     pub(crate) resolver: Resolver,
     /// When its files were read.
     pub(crate) loaded: Timestamp,
@@ -61,6 +65,13 @@ impl Snapshot {
             upstreams.filter_map(|entry| Upstream::build(entry, base, &mut findings)).collect();
         let generation = previous.map_or(0, |snapshot| snapshot.ruleset.generation()) + 1;
         let ruleset = config.policy.as_ref().and_then(|policy| load_policy(policy, &config, &mut findings));
+        let shadow = config.shadow_policy.as_ref().and_then(|policy| {
+            if config.policy.as_ref().is_some_and(|own| own.path == policy.path) {
+                findings.warning(&policy.node.place, "this is the policy in force: the two never differ");
+            }
+            let ruleset = load_policy(policy, &config, &mut findings)?.with_generation(generation);
+            Some(Shadow::new(Policy::new(ruleset, &authenticators), policy.path.clone()))
+        });
         if let Some(ruleset) = &ruleset {
             warn_of_risks(ruleset, &authenticators, &config, &mut findings);
         }
@@ -72,6 +83,7 @@ impl Snapshot {
                     listeners: config.listeners,
                     settings: config.settings,
                     ruleset: ruleset.with_generation(generation),
+                    shadow,
                     resolver,
                     loaded: Timestamp::now(),
                     warnings: findings.iter().map(ToString::to_string).collect(),

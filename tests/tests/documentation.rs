@@ -14,8 +14,8 @@ use tests::{DEADLINE, Folder, audit, program};
 /// Blocks of these kinds are not ours to check: other programs' files and commands, and plain text.
 const OTHERS: [&str; 6] = ["powershell", "ini", "toml", "js", "text", "rust,ignore"];
 /// What `socksd.yaml` may begin with.
-const CONFIG: [&str; 9] =
-    ["listeners", "auth", "policy", "upstreams", "limits", "nat64", "admin", "audit", "log"];
+const CONFIG: [&str; 10] =
+    ["listeners", "auth", "policy", "shadow-policy", "upstreams", "limits", "nat64", "admin", "audit", "log"];
 const POLICY: [&str; 5] = ["version", "sets", "clients", "rules", "tests"];
 /// A hash that stands for those which the samples shorten.
 const HASH: &str =
@@ -137,7 +137,9 @@ impl Site {
         }
         folder.write("socksd.yaml", &config);
         let policy = self.policy.as_ref().map(|block| block.text.clone());
-        folder.write("policy.yaml", &policy.unwrap_or_else(|| "version: 1\nclients: []\nrules: []\n".into()));
+        let policy = policy.unwrap_or_else(|| "version: 1\nclients: []\nrules: []\n".into());
+        folder.write("policy.yaml", &policy);
+        folder.write("next.yaml", &policy);
         let users = self.users.as_ref().map(|block| block.text.as_str()).unwrap_or("users: []\n");
         folder.write("users.yaml", &with_hashes(users));
         let groups = self.groups.as_ref().map(|block| block.text.as_str());

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use tokio::task::spawn_blocking;
 
 use crate::explain::{Answer, Question};
+use crate::shadow::Report;
 
 use super::Desk;
 use super::access::{Caller, guard};
@@ -34,6 +35,7 @@ pub(super) fn router(desk: Arc<Desk>) -> Router {
         .route("/metrics", get(metrics))
         .route("/api/version", get(version))
         .route("/api/status", get(status))
+        .route("/api/shadow", get(shadow))
         .route("/api/sessions", get(sessions))
         .route("/api/sessions/end", post(end_all))
         .route("/api/sessions/{session}/end", post(end_one))
@@ -85,6 +87,11 @@ async fn version() -> Json<Version> {
 
 async fn status(State(desk): State<Arc<Desk>>) -> Json<Status> {
     Json(Status::of(&desk.gateway))
+}
+
+async fn shadow(State(desk): State<Arc<Desk>>) -> Json<Report> {
+    let snapshot = desk.gateway.snapshot.load();
+    Json(Report::of(snapshot.shadow.as_ref(), snapshot.ruleset.generation()))
 }
 
 async fn sessions(

@@ -175,7 +175,7 @@ impl Ask {
 
 impl Where {
     /// Sends one request and gives the answer's JSON.
-    fn ask(&self, method: Method, path: &str) -> Result<Value, Exit> {
+    pub(super) fn ask(&self, method: Method, path: &str) -> Result<Value, Exit> {
         let socket = self.socket()?;
         let runtime = Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| fail(Exit::System, format_args!("no runtime: {error}")))?;
@@ -260,11 +260,11 @@ fn with_query(path: &str, filter: &Filter) -> String {
     format!("{path}?{}", query.finish())
 }
 
-fn read<T: DeserializeOwned>(answer: Value) -> Result<T, Exit> {
+pub(super) fn read<T: DeserializeOwned>(answer: Value) -> Result<T, Exit> {
     serde_json::from_value(answer)
         .map_err(|error| fail(Exit::Software, format_args!("the gateway is another version's: {error}")))
 }
 
-fn pretty(answer: &Value) -> String {
+pub(super) fn pretty(answer: &Value) -> String {
     serde_json::to_string_pretty(answer).unwrap_or_default()
 }

@@ -41,7 +41,7 @@ impl Exit {
         match self {
             Self::Done => "done",
             Self::No => {
-                "the answer is no: a password that is wrong, an account that is there already, a finding of `doctor`, no session to end"
+                "the answer is no: a password that is wrong, an account that is there already, a finding of `doctor`, no session to end, no shadow policy"
             }
             Self::Usage => "the command line is wrong",
             Self::Unavailable => "an address cannot be opened, or the running gateway cannot be asked",

@@ -10,6 +10,7 @@ mod run;
 mod schema;
 mod screen;
 mod secret;
+mod shadow;
 mod table;
 mod user;
 
@@ -48,6 +49,8 @@ enum Command {
     Reload(admin::Reload),
     /// Tell how the running gateway is doing
     Status(admin::Ask),
+    /// Tell how the shadow policy would have decided otherwise than the one in force
+    Shadow(shadow::Shadow),
     /// Test and explain the policy
     #[command(subcommand)]
     Policy(PolicyCommand),
@@ -77,6 +80,7 @@ impl Arguments {
             Command::Kill(kill) => kill.run(),
             Command::Reload(reload) => reload.run(),
             Command::Status(ask) => ask.status(),
+            Command::Shadow(shadow) => shadow.run(),
             Command::Policy(PolicyCommand::Test(test)) => test.run(&registry),
             Command::Policy(PolicyCommand::Explain(explain)) => explain.run(&registry),
             Command::Schema(schema) => Ok(schema.run()),

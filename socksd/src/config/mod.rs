@@ -31,6 +31,8 @@ pub(crate) struct Config<'a> {
     pub(crate) listeners: Vec<Listener>,
     pub(crate) auth: Vec<AuthEntry<'a>>,
     pub(crate) policy: Option<PolicyFile<'a>>,
+    /// The policy that judges beside it, if there is one.
+    pub(crate) shadow_policy: Option<PolicyFile<'a>>,
     pub(crate) upstreams: Vec<UpstreamEntry<'a>>,
     pub(crate) settings: Settings,
 }
@@ -63,6 +65,13 @@ pub(crate) struct PolicyFile<'a> {
     pub(crate) node: &'a Node,
 }
 
+impl<'a> PolicyFile<'a> {
+    fn read(node: &'a Node, base: &Path, findings: &mut Findings) -> Option<Self> {
+        let text = findings.note(node.text())?;
+        Some(Self { path: base.join(text), node })
+    }
+}
+
 /// How the log looks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct LogConfig {
@@ -90,6 +99,7 @@ impl<'a> Config<'a> {
             listeners: Vec::new(),
             auth: Vec::new(),
             policy: None,
+            shadow_policy: None,
             upstreams: Vec::new(),
             settings: Settings::default(),
         };
@@ -100,10 +110,10 @@ impl<'a> Config<'a> {
         if let Some(node) = fields.require("auth", findings) {
             config.auth = auth(node, findings);
         }
-        config.policy = fields.require("policy", findings).and_then(|node| {
-            let text = findings.note(node.text())?;
-            Some(PolicyFile { path: base.join(text), node })
-        });
+        config.policy =
+            fields.require("policy", findings).and_then(|node| PolicyFile::read(node, base, findings));
+        config.shadow_policy =
+            fields.take("shadow-policy").and_then(|node| PolicyFile::read(node, base, findings));
         if let Some(node) = fields.take("upstreams") {
             config.upstreams = upstream::upstreams(node, &config.listeners, findings);
         }

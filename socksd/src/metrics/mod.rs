@@ -22,6 +22,7 @@ use crate::gateway::Gateway;
 use crate::outcome::End;
 use crate::record::verdict;
 use crate::roster::{Facts, Live, Stage};
+use crate::shadow::{Kind, Shadow};
 
 use audit::AuditMetrics;
 use histogram::Histogram;
@@ -42,6 +43,9 @@ pub(crate) struct Metrics {
     connect: Histogram,
     accept_failures: Family<OfCause, Counter>,
     reloads: Family<OfResult, Counter>,
+    shadow: Family<OfKind, Counter>,
+    shadow_rules: Gauge,
+    shadow_failed: Gauge,
     policy: Gauge,
     rules_in_force: Gauge,
     loaded: Gauge,
@@ -85,6 +89,11 @@ struct OfResult {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfKind {
+    kind: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OfFigure {
     authenticator: Label,
     cause: String,
@@ -112,6 +121,9 @@ impl Metrics {
             connect: Histogram::default(),
             accept_failures: Family::default(),
             reloads: Family::default(),
+            shadow: Family::default(),
+            shadow_rules: Gauge::default(),
+            shadow_failed: Gauge::default(),
             policy: Gauge::default(),
             rules_in_force: Gauge::default(),
             loaded: Gauge::default(),
@@ -142,6 +154,9 @@ impl Metrics {
         for result in [DONE, REFUSED] {
             drop(self.reloads.get_or_create(&OfResult { result }));
         }
+        for kind in Kind::ALL {
+            drop(self.shadow.get_or_create(&OfKind { kind: kind.as_str() }));
+        }
     }
 
     fn register_sessions(&self, registry: &mut Registry) {
@@ -170,6 +185,12 @@ impl Metrics {
         registry.register("reloads", "Reloads by result", self.reloads.clone());
         registry.register("policy_generation", "The policy in force: 1 at the start", self.policy.clone());
         registry.register("policy_rules", "Rules in force", self.rules_in_force.clone());
+        let text = "Differences between the shadow policy and the one in force, once a session, by kind";
+        registry.register("shadow_differences", text, self.shadow.clone());
+        let text = "Rules of the shadow policy; 0: there is none";
+        registry.register("shadow_rules", text, self.shadow_rules.clone());
+        let text = "1 if the shadow policy had a bug and judges no more";
+        registry.register("shadow_failed", text, self.shadow_failed.clone());
         let text = "When the files in force were read, seconds since 1970";
         registry.register("loaded_timestamp_seconds", text, self.loaded.clone());
         registry.register("ready", "1 while new sessions are served", self.ready.clone());
@@ -218,6 +239,11 @@ impl Metrics {
         self.reloads.get_or_create(&OfResult { result }).inc();
     }
 
+    /// The shadow policy would have decided otherwise.
+    pub(crate) fn shadow_difference(&self, kind: Kind) {
+        self.shadow.get_or_create(&OfKind { kind: kind.as_str() }).inc();
+    }
+
     /// The text, with what is looked up only now.
     pub(crate) fn text(&self, gateway: &Gateway) -> String {
         self.look(gateway);
@@ -236,6 +262,9 @@ impl Metrics {
         let snapshot = gateway.snapshot.load();
         self.policy.set(signed(snapshot.ruleset.generation()));
         self.rules_in_force.set(signed(snapshot.ruleset.rule_count()));
+        let shadow = snapshot.shadow.as_ref();
+        self.shadow_rules.set(shadow.map_or(0, |shadow| signed(shadow.policy.ruleset.rule_count())));
+        self.shadow_failed.set(i64::from(shadow.is_some_and(Shadow::has_failed)));
         self.loaded.set(snapshot.loaded.as_second());
         self.ready.set(i64::from(gateway.unready().is_none()));
         self.audit.look(&gateway.audit);

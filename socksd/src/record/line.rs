@@ -6,6 +6,8 @@ use std::net::SocketAddr;
 use jiff::Timestamp;
 use serde::Serialize;
 
+use crate::shadow::Difference;
+
 /// What is known of a session once it is open: its start record, if those are wanted.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -67,6 +69,8 @@ pub(super) struct Line<'a> {
     pub(super) expired: bool,
     #[serde(skip_serializing_if = "is_zero")]
     pub(super) refused_peers: u64,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) shadow: Vec<&'a Difference>,
     pub(super) verdict: &'static str,
     pub(super) cause: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -3,7 +3,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use super::*;
+use crate::judgement::Said;
 use crate::roster::SessionId;
+use crate::shadow::Difference;
 
 const REFERENCE: &str = include_str!("../../../docs/audit.md");
 const SCHEMA: &str = include_str!("../../../docs/schema/audit.json");
@@ -40,11 +42,14 @@ fn with_full_line<T>(use_line: impl FnOnce(&Line<'_>) -> T) -> T {
         logged_by: vec!["watched"],
         policy: Some(1),
     };
+    let denied = Said { rule: Some("next".into()), ..Said::no("rule") };
+    let difference = Difference::between(&Said::no("no-match"), &denied).expect("they differ");
     let line = Line {
         opening,
         claimed_identity: Some("alice@R".into()),
         expired: true,
         refused_peers: 1,
+        shadow: vec![&difference],
         verdict: "permit",
         cause: "closed",
         detail: Some("in order".into()),

@@ -9,6 +9,7 @@ use socks_core::{ClientIo, ClientStream, Identity, Level, Levels, ReceiveError};
 use socks_policy::Decision;
 use tokio::io::AsyncWriteExt;
 
+use crate::judgement::{NOT_ADMITTED, Said};
 use crate::outcome::End;
 
 use super::authenticated::Authenticated;
@@ -16,6 +17,8 @@ use super::{Ended, Session};
 
 /// What a SOCKS 4 client understands as a refusal: version 0, code 0x5B, six octets that mean nothing.
 const SOCKS4_REFUSED: &[u8] = &[0x00, 0x5B, 0, 0, 0, 0, 0, 0];
+/// Why the policy denies a client to which it offers no method that the client could use.
+const NO_DOOR: &str = "no-method";
 /// RFC 1928 section 3: none of the client's methods is acceptable.
 const NO_ACCEPTABLE_METHOD: &[u8] = &[0x05, 0xFF];
 
@@ -39,6 +42,7 @@ impl Accepted {
     pub(super) async fn authenticate(mut self, session: &mut Session) -> Result<Authenticated, Ended> {
         let doors = doors(session);
         if doors.is_empty() {
+            session.watch_refusal(|shadow, seen| shadow.compare_doors(seen, NO_DOOR, |_| true));
             return Err(Ended::silently(End::NoMethodForSource));
         }
         let greeting = match session.in_time(self.receive_greeting()).await.map_err(Ended::silently)? {
@@ -47,6 +51,10 @@ impl Accepted {
         };
         let chosen = doors.into_iter().find(|(_, authenticator)| greeting.offers(authenticator.method()));
         let Some((name, authenticator)) = chosen else {
+            let is_offered = |name: &Arc<str>| {
+                session.snapshot.authenticator(name).is_some_and(|own| greeting.offers(own.method()))
+            };
+            session.watch_refusal(|shadow, seen| shadow.compare_doors(seen, NO_DOOR, is_offered));
             return Err(Ended::with_octets(self.io, NO_ACCEPTABLE_METHOD, End::NoAcceptableMethod));
         };
         let chosen = session.in_time(self.choose(authenticator.method())).await.map_err(Ended::silently)?;
@@ -115,6 +123,8 @@ impl Accepted {
         // Where the policy says nothing, a method that can protect must.
         let bare = level == Level::None && authenticator.protects() && levels == Levels::Unrestricted;
         if bare || !levels.allow(level) {
+            session
+                .watch_refusal(|shadow, seen| shadow.compare(seen.with(&identity), Said::no(NOT_ADMITTED)));
             return Err(Ended::with_octets(self.io, &[], End::LevelNotAllowed));
         }
         session.record.facts().identity = Some(Arc::new(identity));

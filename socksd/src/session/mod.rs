@@ -31,6 +31,7 @@ use crate::outcome::End;
 use crate::record::Record;
 use crate::rejudge;
 use crate::roster::Ending;
+use crate::shadow::{Found, Seen, Shadow};
 use crate::snapshot::Snapshot;
 
 use accepted::Accepted;
@@ -157,10 +158,27 @@ impl Session {
         own.map(|listener| listener.advertise).unwrap_or_default()
     }
 
+    /// Asks the shadow policy about a client that is refused before it has asked for anything.
+    fn watch_refusal(&self, found: impl FnOnce(&Shadow, Seen<'_>) -> Option<Found>) {
+        let Some(shadow) = &self.snapshot.shadow else { return };
+        let query = Query {
+            listener: self.record.listener(),
+            client: self.record.client(),
+            identity: None,
+            operation: None,
+            address: None,
+            gateway: &[],
+            now: Timestamp::now(),
+        };
+        if let Some(found) = found(shadow, Seen::of(self.record.live(), &query)) {
+            shadow.note(found, &mut self.record.facts(), &self.gateway.metrics);
+        }
+    }
+
     /// What the policy says to an operation with what is known of it; `None` for one that is not yet known.
     fn decide(&self, operation: Option<Operation<'_>>, address: Option<IpAddr>) -> Decision {
         let identity = self.record.identity();
-        let decision = self.snapshot.ruleset.decide(&Query {
+        let query = Query {
             listener: self.record.listener(),
             client: self.record.client(),
             identity: identity.as_deref(),
@@ -168,7 +186,11 @@ impl Session {
             address,
             gateway: &self.gateway.own_for(operation),
             now: Timestamp::now(),
-        });
+        };
+        let decision = self.snapshot.ruleset.decide(&query);
+        if let Some(shadow) = &self.snapshot.shadow {
+            shadow.watch(Seen::of(self.record.live(), &query), &decision, &self.gateway.metrics);
+        }
         if !decision.logged_by().is_empty() {
             self.record.learn(|facts| facts.note_logged_by(decision.logged_by()));
         }

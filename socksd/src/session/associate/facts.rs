@@ -10,6 +10,7 @@ use socks_policy::{Decision, Operation, Permit, Query, TicketEnd, UdpReplies};
 
 use crate::gateway::Gateway;
 use crate::roster::Live;
+use crate::shadow::Seen;
 use crate::snapshot::Snapshot;
 
 /// Who the client is, as the ruleset wants to know it.
@@ -65,7 +66,7 @@ impl Facts {
         address: Option<IpAddr>,
     ) -> Result<Permit, Refusal> {
         let (now, operation) = (Timestamp::now(), Some(Operation::Datagram(target)));
-        let decision = snapshot.ruleset.decide(&Query {
+        let query = Query {
             listener: &self.live.listener,
             client: self.live.client(),
             identity: self.identity.as_ref(),
@@ -73,7 +74,11 @@ impl Facts {
             address,
             gateway: &self.gateway.own_for(operation),
             now,
-        });
+        };
+        let decision = snapshot.ruleset.decide(&query);
+        if let Some(shadow) = &snapshot.shadow {
+            shadow.watch(Seen::of(&self.live, &query), &decision, &self.gateway.metrics);
+        }
         if !decision.logged_by().is_empty() {
             self.live.facts().note_logged_by(decision.logged_by());
         }
