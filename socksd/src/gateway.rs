@@ -168,11 +168,13 @@ impl Gateway {
                 self.own.store(Arc::new(behind(listening, &machine)));
                 self.machine.store(Arc::new(machine));
             }
-            // What was known is better than nothing.
-            Err(error) if self.throttle.allow("interfaces") => {
-                warn!(%error, "addresses of this machine cannot be read; the gateway's own are those known before");
+            Err(error) => {
+                // What was known is better than nothing.
+                self.own.store(Arc::new(behind(listening, &self.machine.load())));
+                if self.throttle.allow("interfaces") {
+                    warn!(%error, "addresses of this machine cannot be read; they count as those known before");
+                }
             }
-            Err(_) => {}
         }
     }
 }

@@ -12,6 +12,7 @@ use tracing::{debug, error, info, warn};
 
 use crate::audit::VERSION;
 use crate::gateway::Gateway;
+use crate::listeners::Entrance;
 use crate::outcome::{Concern, End, Verdict};
 use crate::roster::{Facts, Live};
 
@@ -27,7 +28,7 @@ pub(crate) struct Record {
 }
 
 impl Record {
-    pub(crate) fn open(gateway: Arc<Gateway>, listener: Arc<str>, client: SocketAddr) -> Self {
+    pub(crate) fn open(gateway: Arc<Gateway>, listener: (Entrance, Arc<str>), client: SocketAddr) -> Self {
         let live = gateway.roster.enter(gateway.next_session(), listener, client);
         Self { gateway, live, written: false }
     }
@@ -39,11 +40,6 @@ impl Record {
 
     pub(crate) fn gateway(&self) -> &Arc<Gateway> {
         &self.gateway
-    }
-
-    /// The name of the listener that the client came to.
-    pub(crate) fn listener(&self) -> &Arc<str> {
-        &self.live.listener
     }
 
     /// The client's address, canonical.
@@ -149,7 +145,7 @@ impl Record {
             session: self.live.id.to_string(),
             time,
             started: self.live.started,
-            listener: self.listener(),
+            listener: &self.live.listener,
             client: self.client(),
             via: self.live.via(),
             method: facts.method.as_deref(),

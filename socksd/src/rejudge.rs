@@ -127,7 +127,7 @@ fn admitted(snapshot: &Snapshot, live: &Live, identity: &Identity, facts: &Facts
     if !authenticator.still_knows(identity) {
         return Err(format!("`{identity}` has no account any more"));
     }
-    let levels = snapshot.ruleset.levels(&live.listener, live.client().ip(), identity);
+    let levels = snapshot.ruleset.levels(snapshot.listener_of(live), live.client().ip(), identity);
     let Some(levels) = levels else { return Err("no row of `clients` lets it in".into()) };
     let bare = identity.level == Level::None
         && authenticator.protects()
@@ -152,7 +152,7 @@ fn permitted(
     let mut identity = identity.clone();
     identity.valid_until = None;
     let query = Query {
-        listener: &live.listener,
+        listener: snapshot.listener_of(live),
         client: live.client(),
         identity: Some(&identity),
         operation: Some(operation),

@@ -15,6 +15,7 @@ use socks_core::wire::{Command, Target};
 use socks_policy::{OnRevoke, OperationKind, Permit};
 use tokio::task::AbortHandle;
 
+use crate::listeners::Entrance;
 use crate::shadow::Difference;
 
 /// Parts of the roster with a lock each, so that threads which open sessions seldom wait for each other.
@@ -30,7 +31,9 @@ pub(crate) struct Live {
     pub(crate) id: SessionId,
     pub(crate) started: Timestamp,
     pub(crate) clock: Instant,
-    /// The listener's name.
+    /// By which socket the client came.
+    pub(crate) entrance: Entrance,
+    /// What the listener was called then.
     pub(crate) listener: Arc<str>,
     /// From where the connection comes, canonical.
     peer: SocketAddr,
@@ -136,11 +139,17 @@ pub(crate) enum Stage {
 
 impl Roster {
     /// Adds a session that begins now.
-    pub(crate) fn enter(&self, id: SessionId, listener: Arc<str>, client: SocketAddr) -> Arc<Live> {
+    pub(crate) fn enter(
+        &self,
+        id: SessionId,
+        (entrance, listener): (Entrance, Arc<str>),
+        client: SocketAddr,
+    ) -> Arc<Live> {
         let live = Arc::new(Live {
             id,
             started: Timestamp::now(),
             clock: Instant::now(),
+            entrance,
             listener,
             peer: client,
             told: OnceLock::new(),
@@ -336,7 +345,11 @@ mod tests {
     use super::*;
 
     fn enter(roster: &Roster, number: u64) -> Arc<Live> {
-        roster.enter(SessionId { boot: 1, number }, "main".into(), ([192, 0, 2, 1], 1).into())
+        roster.enter(
+            SessionId { boot: 1, number },
+            (Entrance::none(), "main".into()),
+            ([192, 0, 2, 1], 1).into(),
+        )
     }
 
     #[test]

@@ -11,13 +11,17 @@ use socks_policy::{Context, Loaded, Ruleset};
 use crate::config::{AuthEntry, Config, Listener, PolicyFile, Settings};
 use crate::egress;
 use crate::judgement::Policy;
+use crate::listeners::Entrance;
 use crate::resolve::Resolver;
+use crate::roster::Live;
 use crate::shadow::Shadow;
 use crate::upstream::Upstream;
 
 /// A configuration without a mistake, with its authenticators and its policy.
 pub(crate) struct Snapshot {
-    pub(crate) listeners: Vec<Listener>,
+    pub(crate) listeners: Vec<Arc<Listener>>,
+    /// Their sockets, once they are open.
+    pub(crate) entrances: Vec<Entrance>,
     pub(crate) settings: Settings,
     pub(crate) ruleset: Ruleset,
     /// The policy on trial beside it.
@@ -80,7 +84,8 @@ impl Snapshot {
         match (ruleset, resolver) {
             (Some(ruleset), Some(resolver)) if !findings.has_mistakes() => Ok(Checked {
                 snapshot: Self {
-                    listeners: config.listeners,
+                    listeners: config.listeners.into_iter().map(Arc::new).collect(),
+                    entrances: Vec::new(),
                     settings: config.settings,
                     ruleset: ruleset.with_generation(generation),
                     shadow,
@@ -94,6 +99,17 @@ impl Snapshot {
             }),
             _ => Err(findings),
         }
+    }
+
+    /// The listener of that socket; `None`: it is one no longer.
+    pub(crate) fn listener(&self, entrance: Entrance) -> Option<&Arc<Listener>> {
+        let mut all = self.entrances.iter().zip(&self.listeners);
+        all.find(|(own, _)| **own == entrance).map(|(_, listener)| listener)
+    }
+
+    /// What the listener of a session is called; one that was removed keeps the name that it had when the client came.
+    pub(crate) fn listener_of<'a>(&'a self, live: &'a Live) -> &'a str {
+        self.listener(live.entrance).map_or(&*live.listener, |listener| &*listener.name)
     }
 
     /// All authenticators with their configured names.

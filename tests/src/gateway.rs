@@ -2,14 +2,14 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::process::Child;
+use std::process::{Child, Command};
 use std::time::Duration;
 
 use rustix::process::Signal;
 
 use crate::audit::{self, Record};
 use crate::lines::Lines;
-use crate::{DEADLINE, Folder, process};
+use crate::{DEADLINE, Folder, command, process, program};
 
 /// A running gateway; it is killed when this is dropped.
 #[derive(Debug)]
@@ -70,6 +70,28 @@ impl Gateway {
     /// The folder with its configuration.
     pub fn folder(&self) -> &Folder {
         &self.folder
+    }
+
+    /// Runs `socksd` with these words, about this gateway.
+    ///
+    /// # Panics
+    /// When it does not end in time.
+    #[track_caller]
+    pub fn command(&self, words: &[&str]) -> command::Finished {
+        let mut program = Command::new(program::built("socksd"));
+        program.args(words).arg("--config").arg(self.folder.file("socksd.yaml"));
+        command::run(&mut program, DEADLINE)
+    }
+
+    /// Changes a file of its folder, as an operator does with an editor.
+    ///
+    /// # Panics
+    /// When the file does not hold what is to be replaced.
+    #[track_caller]
+    pub fn edit(&self, file: &str, from: &str, to: &str) {
+        let text = std::fs::read_to_string(self.folder.file(file)).expect("a file of the gateway's folder");
+        assert!(text.contains(from), "`{from}` does not stand in {file}:\n{text}");
+        self.folder.write(file, &text.replace(from, to));
     }
 
     /// Its log so far, and what comes.

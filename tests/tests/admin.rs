@@ -22,13 +22,6 @@ rules:
   - { name: rest, action: permit, special-use: permit }
 ";
 
-/// `socksd` with these words, about that gateway.
-fn socksd(gateway: &Gateway, words: &[&str]) -> command::Finished {
-    let mut program = Command::new(program::built("socksd"));
-    program.args(words).arg("--config").arg(gateway.folder().file("socksd.yaml"));
-    command::run(&mut program, DEADLINE)
-}
-
 fn json(text: &[u8]) -> Value {
     serde_json::from_slice(text).unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(text)))
 }
@@ -61,7 +54,7 @@ fn sessions_are_listed_as_they_are_and_ended_by_number() {
     let mut greeted = Client::connect(gateway.address());
     assert_eq!(greeted.greet(&[0x00]), 0x00);
 
-    let list = json(&socksd(&gateway, &["sessions", "--json"]).succeeded().stdout);
+    let list = json(&gateway.command(&["sessions", "--json"]).succeeded().stdout);
     let rows = list.as_array().expect("a list");
     assert_eq!(rows.len(), 2, "{list}");
     let [first, second] = [&rows[0], &rows[1]];
@@ -72,11 +65,11 @@ fn sessions_are_listed_as_they_are_and_ended_by_number() {
     assert_eq!((&second["stage"], &second["target"]), (&"authenticated".into(), &Value::Null));
 
     let number = first["session"].as_str().expect("a number");
-    assert_eq!(socksd(&gateway, &["kill", number]).succeeded().text(), "1 ended\n");
+    assert_eq!(gateway.command(&["kill", number]).succeeded().text(), "1 ended\n");
     let record = gateway.session_of(tunnel.local());
     assert_eq!((record.text("cause"), record.text("verdict")), ("killed", "permit"));
     assert!(record.text("detail").starts_with("by root (uid 0)"), "{record}");
-    assert_eq!(socksd(&gateway, &["kill", number]).code, Some(1), "it is gone");
+    assert_eq!(gateway.command(&["kill", number]).code, Some(1), "it is gone");
     let act = gateway.record(|record| record.text("event") == "admin");
     assert_eq!((act.text("act"), act.text("about")), ("end-session", number));
     tunnel.receive_all();
@@ -90,30 +83,30 @@ fn all_sessions_of_a_rule_a_source_or_an_identity_are_ended_together() {
     let open = |target| Client::tunnel(gateway.address(), target);
     let (first, second, mut third) = (open(echo.address), open(echo.address), open(other.address));
     assert_eq!(
-        socksd(&gateway, &["kill"]).code,
+        gateway.command(&["kill"]).code,
         Some(64),
         "all sessions at once is nothing to say by mistake"
     );
-    assert_eq!(socksd(&gateway, &["kill", "--rule", "first"]).succeeded().text(), "2 ended\n");
+    assert_eq!(gateway.command(&["kill", "--rule", "first"]).succeeded().text(), "2 ended\n");
     for ended in [&first, &second] {
         assert_eq!(gateway.session_of(ended.local()).text("cause"), "killed");
     }
     third.expect_echo(b"another rule's");
-    assert_eq!(socksd(&gateway, &["kill", "--source", "192.0.2.0/24"]).code, Some(1), "nobody from there");
-    assert_eq!(socksd(&gateway, &["kill", "--identity", "anonymous"]).succeeded().text(), "1 ended\n");
+    assert_eq!(gateway.command(&["kill", "--source", "192.0.2.0/24"]).code, Some(1), "nobody from there");
+    assert_eq!(gateway.command(&["kill", "--identity", "anonymous"]).succeeded().text(), "1 ended\n");
     assert_eq!(gateway.session_of(third.local()).text("cause"), "killed");
 }
 
 #[test]
 fn a_reload_answers_what_is_wrong_and_changes_nothing_then() {
     let gateway = Setup::new().key("admin", ADMIN).start();
-    let good = socksd(&gateway, &["reload"]).succeeded();
+    let good = gateway.command(&["reload"]).succeeded();
     assert_eq!(good.text(), "reloaded: policy 2 is in force\n");
     gateway.folder().write("policy.yaml", "version: 1\nclients: []\nrules: [{ name: x, action: maybe }]\n");
-    let bad = socksd(&gateway, &["reload"]);
+    let bad = gateway.command(&["reload"]);
     assert_eq!(bad.code, Some(78), "{bad}");
     assert!(bad.stderr.contains("maybe") && bad.stderr.contains("policy.yaml"), "{bad}");
-    let status = json(&socksd(&gateway, &["status", "--json"]).succeeded().stdout);
+    let status = json(&gateway.command(&["status", "--json"]).succeeded().stdout);
     assert_eq!((status["policy"].as_u64(), status["unready"].is_null()), (Some(2), true));
 }
 

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use tracing::info;
 
 use crate::audit::{Agent, Event};
+use crate::reload::{self, Reloaded};
 use crate::roster::Ending;
-use crate::server::{self, Reloaded};
 
 use super::Desk;
 use super::access::Caller;
@@ -53,7 +53,7 @@ impl Desk {
     /// # Errors
     /// All mistakes, if there is one; nothing has changed then.
     pub(super) fn reload(&self, caller: &Caller) -> Result<Reloaded, String> {
-        let reloaded = server::reload_files(&self.gateway, &self.sources, Agent::Admin { who: &caller.name });
+        let reloaded = reload::run(&self.gateway, &self.sources, Agent::Admin { who: &caller.name });
         let result = match &reloaded {
             Ok(reloaded) => format!("policy {} is in force", reloaded.policy),
             Err(_) => "nothing was reloaded".to_owned(),

@@ -86,7 +86,7 @@ async fn version() -> Json<Version> {
 }
 
 async fn status(State(desk): State<Arc<Desk>>) -> Json<Status> {
-    Json(Status::of(&desk.gateway))
+    Json(Status::of(&desk.gateway, &desk.sources.reception.listeners()))
 }
 
 async fn shadow(State(desk): State<Arc<Desk>>) -> Json<Report> {

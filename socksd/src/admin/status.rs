@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::gateway::Gateway;
+use crate::listeners::{Listeners, Listening};
 
 /// Which program answers.
 #[derive(Debug, Serialize, Deserialize)]
@@ -39,17 +40,22 @@ pub(crate) struct Status {
     pub(crate) listeners: Vec<Address>,
 }
 
-/// A listener.
+/// An open listener.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Address {
     pub(crate) name: String,
     pub(crate) address: SocketAddr,
 }
 
+impl Address {
+    fn of(open: &Listening) -> Self {
+        Self { name: open.entry().name.to_string(), address: open.local() }
+    }
+}
+
 impl Status {
-    pub(super) fn of(gateway: &Gateway) -> Self {
+    pub(super) fn of(gateway: &Gateway, listeners: &Listeners) -> Self {
         let snapshot = gateway.snapshot.load();
-        let listeners = snapshot.listeners.iter();
         Self {
             version: Version::own().version,
             pid: std::process::id(),
@@ -60,9 +66,7 @@ impl Status {
             rules: snapshot.ruleset.rule_count(),
             loaded: snapshot.loaded,
             warnings: snapshot.warnings.clone(),
-            listeners: listeners
-                .map(|listener| Address { name: listener.name.to_string(), address: listener.address })
-                .collect(),
+            listeners: listeners.iter().map(|open| Address::of(open)).collect(),
         }
     }
 }

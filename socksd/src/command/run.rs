@@ -14,8 +14,10 @@ use tracing::{error, info, warn};
 use crate::admin::{Admin, Desk};
 use crate::audit::Audit;
 use crate::gateway::Gateway;
+use crate::listeners::Listeners;
 use crate::log::Log;
-use crate::server::{self, Intake, Listening, Sources};
+use crate::reception::Reception;
+use crate::server::{self, Intake, Sources};
 use crate::snapshot::{Checked, Snapshot};
 use crate::workers::{self, Workers};
 
@@ -38,9 +40,11 @@ pub(super) fn run(config: PathBuf, registry: Registry) -> Result<Exit, Exit> {
     let runtime = workers::runtime().map_err(no_thread)?;
     let guard = runtime.enter();
     let arguments = ConfigArgument { config };
-    let Checked { snapshot, .. } = load(&arguments, &registry)?;
+    let Checked { mut snapshot, .. } = load(&arguments, &registry)?;
     let audit = open_audit(&snapshot)?;
-    let listening = open_listeners(&snapshot)?;
+    let listeners = Listeners::default().plan(&snapshot.listeners);
+    let listeners = listeners.map_err(|error| fail(Exit::Unavailable, error))?;
+    snapshot.entrances = listeners.entrances();
     let log = Log::start(&snapshot.settings.log)
         .map_err(|error| fail(Exit::System, format_args!("no thread for the log: {error}")))?;
     log_panics();
@@ -57,13 +61,15 @@ pub(super) fn run(config: PathBuf, registry: Registry) -> Result<Exit, Exit> {
         info!(sessions, "fewer sessions than `max-sessions`: the limit of open files allows no more");
     }
     let gateway = Arc::new(Gateway::new(snapshot, audit, &relay, racing));
-    let sources = Arc::new(Sources { config: arguments.config, registry, log, reloading: Mutex::default() });
-    let admin = open_admin(&gateway, &sources)?;
-    drop(guard);
     let workers = Workers::start(&runtime, threads, LAST_TASKS).map_err(no_thread)?;
     let intake = Intake { gateway: gateway.clone(), seats: workers.seats(), descriptors };
+    let reception = Reception::new(intake, runtime.handle().clone());
+    let reloading = Mutex::default();
+    let sources = Arc::new(Sources { config: arguments.config, registry, log, reception, reloading });
+    let admin = open_admin(&gateway, &sources)?;
+    drop(guard);
     gateway.tell_of_start();
-    let served = runtime.block_on(server::run(intake, listening, &sources));
+    let served = runtime.block_on(server::run(&gateway, listeners, &sources));
     // Each session that is dropped here writes its end record.
     workers.stop();
     runtime.shutdown_timeout(LAST_TASKS);
@@ -86,23 +92,6 @@ fn open_admin(gateway: &Arc<Gateway>, sources: &Arc<Sources>) -> Result<Option<A
     let Some(config) = &snapshot.settings.admin else { return Ok(None) };
     let desk = Desk { gateway: gateway.clone(), sources: sources.clone() };
     Admin::start(config, desk).map(Some).map_err(|error| fail(Exit::Unavailable, error))
-}
-
-fn open_listeners(snapshot: &Snapshot) -> Result<Vec<Listening>, Exit> {
-    let listeners = &snapshot.listeners;
-    let mut listening = Vec::with_capacity(listeners.len());
-    for listener in listeners {
-        let port = listener.address.port();
-        let alone = port == 0 || listeners.iter().filter(|other| other.address.port() == port).count() == 1;
-        match Listening::open(listener, alone) {
-            Ok(open) => listening.push(open),
-            Err(error) => {
-                let text = format_args!("cannot listen on `{}`: {error}", listener.address);
-                return Err(fail(Exit::Unavailable, text));
-            }
-        }
-    }
-    Ok(listening)
 }
 
 /// What the descriptors are for: a small limit means few pipes and few races.

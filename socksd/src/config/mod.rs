@@ -21,8 +21,11 @@ pub(crate) use audit::{
     AuditConfig, Fsync, OnAuditFailure, OnOverflow, SyslogAddress, SyslogConfig, SyslogMessage, TargetConfig,
     TargetKind,
 };
+pub(crate) use keepalive::Keepalive;
 pub(crate) use limits::Limits;
-pub(crate) use listener::{Advertised, Balancers, Listener};
+#[cfg(test)]
+pub(crate) use listener::Balancers;
+pub(crate) use listener::{Advertised, Listener};
 pub(crate) use upstream::UpstreamEntry;
 
 /// A configuration without a mistake; what it names (users, policy) is read by others.

@@ -135,7 +135,7 @@ impl Accepted {
 /// The authenticators on offer to this client, in the policy's order. One that can give no protection is left
 /// out where every row of the policy asks for some.
 fn doors(session: &Session) -> Vec<Door> {
-    let doors = session.snapshot.ruleset.doors(session.record.listener(), session.record.client().ip());
+    let doors = session.snapshot.ruleset.doors(session.listener(), session.record.client().ip());
     doors
         .iter()
         .filter_map(|door| Some((door, session.snapshot.authenticator(door.method())?)))
@@ -146,7 +146,7 @@ fn doors(session: &Session) -> Vec<Door> {
 
 /// The levels that the policy allows; no row at all allows none.
 fn levels(session: &Session, identity: &Identity) -> Levels {
-    let (listener, client) = (session.record.listener(), session.record.client().ip());
+    let (listener, client) = (session.listener(), session.record.client().ip());
     session.snapshot.ruleset.levels(listener, client, identity).unwrap_or(Levels::Only(Vec::new()))
 }
 

@@ -153,16 +153,20 @@ impl Session {
 
     /// The addresses by which others reach what the client of this listener has asked for.
     fn advertised(&self) -> Advertised {
-        let mut listeners = self.snapshot.listeners.iter();
-        let own = listeners.find(|listener| listener.name == *self.record.listener());
-        own.map(|listener| listener.advertise).unwrap_or_default()
+        let listener = self.snapshot.listener(self.record.live().entrance);
+        listener.map(|listener| listener.advertise).unwrap_or_default()
+    }
+
+    /// What the policy calls the listener that the client came to.
+    fn listener(&self) -> &str {
+        self.snapshot.listener_of(self.record.live())
     }
 
     /// Asks the shadow policy about a client that is refused before it has asked for anything.
     fn watch_refusal(&self, found: impl FnOnce(&Shadow, Seen<'_>) -> Option<Found>) {
         let Some(shadow) = &self.snapshot.shadow else { return };
         let query = Query {
-            listener: self.record.listener(),
+            listener: self.listener(),
             client: self.record.client(),
             identity: None,
             operation: None,
@@ -179,7 +183,7 @@ impl Session {
     fn decide(&self, operation: Option<Operation<'_>>, address: Option<IpAddr>) -> Decision {
         let identity = self.record.identity();
         let query = Query {
-            listener: self.record.listener(),
+            listener: self.listener(),
             client: self.record.client(),
             identity: identity.as_deref(),
             operation,

@@ -23,6 +23,7 @@ use super::{Arrival, Record, serve};
 use crate::admission::{SessionLimits, Source};
 use crate::audit::Audit;
 use crate::gateway::Gateway;
+use crate::listeners::Entrance;
 use crate::snapshot::Snapshot;
 
 mod family;
@@ -160,7 +161,8 @@ impl Bench {
         let (socket, client_address) = accepted.unwrap();
         let limits = SessionLimits { total: 10, per_source: 10, unknown: 10 };
         let ticket = self.gateway.admission.admit(Source::of(client_address.ip()), limits).unwrap();
-        let record = Record::open(self.gateway.clone(), "127.0.0.1:0".into(), client_address);
+        let record =
+            Record::open(self.gateway.clone(), (Entrance::none(), "127.0.0.1:0".into()), client_address);
         let arrival = Arrival { record, ticket, io: ClientIo::new(socket) };
         (client.unwrap(), tokio::spawn(serve(arrival)))
     }

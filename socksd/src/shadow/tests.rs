@@ -7,6 +7,7 @@ use socks_policy::{Context, Ruleset};
 
 use super::*;
 use crate::judgement::Answer;
+use crate::listeners::Entrance;
 use crate::roster::{Roster, SessionId};
 
 /// Rules of every sort: by network, name, identity, group, protection, command, and special addresses.
@@ -42,7 +43,7 @@ fn policy(text: &str) -> Policy {
 
 fn live() -> Arc<Live> {
     let id = SessionId { boot: 1, number: 1 };
-    Roster::default().enter(id, "main".into(), ([192, 0, 2, 1], 1).into())
+    Roster::default().enter(id, (Entrance::none(), "main".into()), ([192, 0, 2, 1], 1).into())
 }
 
 /// Asks with all that may be known of a session, combined in all ways.

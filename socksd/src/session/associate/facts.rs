@@ -44,7 +44,7 @@ impl Facts {
     /// From whom a policy that has come since then lets datagrams in.
     pub(super) fn replies(&self, snapshot: &Snapshot) -> UdpReplies {
         let decision = snapshot.ruleset.decide(&Query {
-            listener: &self.live.listener,
+            listener: snapshot.listener_of(&self.live),
             client: self.live.client(),
             identity: self.identity.as_ref(),
             operation: Some(Operation::Associate),
@@ -67,7 +67,7 @@ impl Facts {
     ) -> Result<Permit, Refusal> {
         let (now, operation) = (Timestamp::now(), Some(Operation::Datagram(target)));
         let query = Query {
-            listener: &self.live.listener,
+            listener: snapshot.listener_of(&self.live),
             client: self.live.client(),
             identity: self.identity.as_ref(),
             operation,

@@ -1,0 +1,93 @@
+//! Reading everything anew while the gateway runs: all of it comes into force, or nothing.
+
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use tracing::{error, info, warn};
+
+use crate::audit::{self, Agent, Event, ReloadResult};
+use crate::gateway::Gateway;
+use crate::listeners::Planned;
+use crate::rejudge::{self, Swept};
+use crate::server::Sources;
+use crate::snapshot::Snapshot;
+
+/// For the sockets of listeners that are gone.
+const CLOSING_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// What a reload has brought.
+#[derive(Debug)]
+pub(crate) struct Reloaded {
+    /// The generation of the policy that is in force now.
+    pub(crate) policy: u64,
+    pub(crate) warnings: Vec<String>,
+    /// What has become of the open sessions.
+    pub(crate) sessions: Swept,
+}
+
+/// Reads everything anew and swaps it in one step; a file with any mistake changes nothing.
+///
+/// # Errors
+/// All mistakes, as the log has them.
+pub(crate) fn run(gateway: &Arc<Gateway>, sources: &Sources, by: Agent<'_>) -> Result<Reloaded, String> {
+    // One after the other: each builds on what the one before has left.
+    let _alone = sources.reloading.lock().unwrap_or_else(PoisonError::into_inner);
+    let reloaded = replace(gateway, sources);
+    let (result, warnings, detail) = match &reloaded {
+        Ok(reloaded) => (ReloadResult::Applied, reloaded.warnings.len(), None),
+        Err(why) => (ReloadResult::Refused, 0, why.lines().find(|line| !line.trim().is_empty())),
+    };
+    let policy = gateway.snapshot.load().ruleset.generation();
+    gateway.audit.tell(&Event::Reload { by, result, policy, warnings, detail });
+    reloaded
+}
+
+/// All that is needed to go on with other files; nothing of it is in force.
+struct Prepared {
+    snapshot: Snapshot,
+    audit: audit::Prepared,
+    listeners: Planned,
+}
+
+fn replace(gateway: &Arc<Gateway>, sources: &Sources) -> Result<Reloaded, String> {
+    let before = gateway.snapshot.load_full();
+    let prepared = prepare(gateway, sources, &before);
+    gateway.metrics.reload(prepared.is_ok());
+    let Prepared { snapshot, audit, listeners } =
+        prepared.inspect_err(|why| error!("nothing was reloaded: {why}"))?;
+    let mut warnings = snapshot.warnings.clone();
+    warnings.extend(needs_restart(&before, &snapshot));
+    for warning in &warnings {
+        warn!("{warning}");
+    }
+    let policy = snapshot.ruleset.generation();
+    gateway.audit.change(audit);
+    gateway.snapshot.store(Arc::new(snapshot));
+    if !sources.reception.change(listeners).wait(CLOSING_TIMEOUT) {
+        warn!("the ports of removed listeners are still to be closed");
+    }
+    // Said only now: who reads it may count on the new policy.
+    info!(policy, "reloaded");
+    let sessions = rejudge::sweep(gateway);
+    Ok(Reloaded { policy, warnings, sessions })
+}
+
+/// Reads, checks and opens everything. What is opened comes last: as long as something is wrong, nobody is let in.
+fn prepare(gateway: &Gateway, sources: &Sources, before: &Snapshot) -> Result<Prepared, String> {
+    let checked = Snapshot::load(&sources.config, &sources.registry, Some(before));
+    let mut snapshot = checked.map_err(|findings| findings.to_string())?.snapshot;
+    let audit = gateway.audit.prepare(&snapshot.settings.audit).map_err(|error| error.to_string())?;
+    let listeners = sources.reception.plan(&snapshot.listeners).map_err(|error| error.to_string())?;
+    snapshot.entrances = listeners.entrances();
+    Ok(Prepared { snapshot, audit, listeners })
+}
+
+/// Some keys are read only once.
+fn needs_restart(before: &Snapshot, now: &Snapshot) -> Vec<String> {
+    let (old, new) = (&before.settings, &now.settings);
+    let unchanged = [("log", old.log == new.log), ("admin", old.admin == new.admin)];
+    let changed = unchanged.into_iter().filter(|(_, unchanged)| !unchanged);
+    changed
+        .map(|(key, _)| format!("`{key}` has changed, which takes a restart; everything else is in force"))
+        .collect()
+}
