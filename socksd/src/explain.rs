@@ -102,45 +102,45 @@ fn read_target<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Targ
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct Answer {
     /// What the policy says to the request itself; for a name this may be that it needs the addresses.
-    request: Explanation,
+    pub(crate) request: Explanation,
     /// For a name that has to be looked up: what it resolves to, and the verdict for each address.
     #[serde(skip_serializing_if = "Option::is_none")]
-    resolved: Option<Resolved>,
+    pub(crate) resolved: Option<Resolved>,
     /// What it says to the peer that arrives at a BIND.
     #[serde(skip_serializing_if = "Option::is_none")]
-    arrival: Option<Arrival>,
+    pub(crate) arrival: Option<Arrival>,
 }
 
 /// What a name resolves to.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
-struct Resolved {
+pub(crate) struct Resolved {
     /// What becomes of the addresses that are permitted.
     #[serde(skip)]
     used: &'static str,
-    name: String,
+    pub(crate) name: String,
     #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<String>,
-    addresses: Vec<Address>,
+    pub(crate) error: Option<String>,
+    pub(crate) addresses: Vec<Address>,
 }
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
-struct Address {
-    address: IpAddr,
-    explanation: Explanation,
+pub(crate) struct Address {
+    pub(crate) address: IpAddr,
+    pub(crate) explanation: Explanation,
 }
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
-struct Arrival {
-    peer: SocketAddr,
+pub(crate) struct Arrival {
+    pub(crate) peer: SocketAddr,
     /// Whether the client named this peer, or none.
-    expected: bool,
+    pub(crate) expected: bool,
     /// Whether the rule that lets the client listen, or the one that permits the peer, takes no other than the one
     /// that the client named.
-    only_expected: bool,
-    explanation: Explanation,
+    pub(crate) only_expected: bool,
+    pub(crate) explanation: Explanation,
 }
 
 impl Question {

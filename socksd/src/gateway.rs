@@ -16,9 +16,11 @@ use tracing::warn;
 
 use crate::admission::{Admission, RuleSessions};
 use crate::audit::{Audit, Event};
+use crate::denials::Denials;
 use crate::metrics::Metrics;
 use crate::own::{OwnSockets, Transport};
 use crate::refusals::Refusals;
+use crate::reloads::LastReload;
 use crate::roster::{Roster, SessionId};
 use crate::snapshot::Snapshot;
 use crate::throttle::Throttle;
@@ -40,6 +42,8 @@ pub(crate) struct Gateway {
     /// Associations alone, for the rules that limit them.
     pub(crate) rule_associations: RuleSessions,
     pub(crate) refusals: Refusals,
+    pub(crate) denials: Denials,
+    pub(crate) last_reload: LastReload,
     pub(crate) audit: Audit,
     pub(crate) metrics: Metrics,
     pub(crate) relayer: Relayer,
@@ -66,6 +70,8 @@ impl Gateway {
             rule_sessions: RuleSessions::default(),
             rule_associations: RuleSessions::default(),
             refusals: Refusals::new(),
+            denials: Denials::default(),
+            last_reload: LastReload::default(),
             audit,
             metrics: Metrics::new(),
             relayer: Relayer::new(relay),
@@ -81,6 +87,11 @@ impl Gateway {
 
     pub(crate) fn next_session(&self) -> SessionId {
         SessionId { boot: self.boot(), number: self.sessions.fetch_add(1, Ordering::Relaxed) + 1 }
+    }
+
+    /// How many sessions there were since it started, those that are open among them.
+    pub(crate) fn begun(&self) -> u64 {
+        self.sessions.load(Ordering::Relaxed)
     }
 
     /// When it started.

@@ -69,9 +69,12 @@ impl Record {
         }
         self.gateway.roster.leave(self.live.id);
         // Nobody looks for it any more, so what is known can be taken.
-        let facts = std::mem::take(&mut *self.facts());
+        let facts = self.facts().take();
         self.tell_operator(end);
         self.gateway.metrics.end(&self.live, &facts, end);
+        if verdict(&facts, end) == Verdict::Deny {
+            self.gateway.denials.note(&self.live, &facts, end);
+        }
         // A scan must not fill the disk: what was never authenticated is counted per source.
         let counts = facts.identity.is_none() || self.is_check(&facts);
         if counts && self.gateway.refusals.count(self.client().ip(), end) {

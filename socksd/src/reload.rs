@@ -39,6 +39,7 @@ pub(crate) fn run(gateway: &Arc<Gateway>, sources: &Sources, by: Agent<'_>) -> R
     };
     let policy = gateway.snapshot.load().ruleset.generation();
     gateway.audit.tell(&Event::Reload { by, result, policy, warnings, detail });
+    gateway.last_reload.note(by, result, reloaded.as_ref().err().map(String::as_str));
     reloaded
 }
 

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::str::FromStr;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
@@ -17,6 +18,11 @@ use tokio::task::AbortHandle;
 
 use crate::listeners::Entrance;
 use crate::shadow::Difference;
+
+mod pace;
+
+use pace::Pace;
+pub(crate) use pace::Rates;
 
 /// Parts of the roster with a lock each, so that threads which open sessions seldom wait for each other.
 const SHARDS: usize = 16;
@@ -89,6 +95,10 @@ pub(crate) struct Facts {
     pub(crate) refused_peers: u64,
     /// Datagrams of an association, which count in place of [`Live::progress`].
     pub(crate) association: Option<Arc<Tally>>,
+    /// How fast octets flow.
+    pub(crate) pace: Pace,
+    /// The session has ended, and its record has taken all that was known.
+    pub(crate) is_over: bool,
 }
 
 /// The target of a request.
@@ -177,6 +187,21 @@ impl Roster {
         all
     }
 
+    /// Shows all sessions of one moment, in no order: nobody waits for the whole list, and only a shard's is made.
+    pub(crate) fn for_each(&self, mut look: impl FnMut(&Arc<Live>)) {
+        let mut some = Vec::new();
+        for shard in &self.0 {
+            some.extend(lock(shard).values().cloned());
+            some.drain(..).for_each(|live| look(&live));
+        }
+    }
+
+    /// The open session of that number.
+    pub(crate) fn find(&self, id: SessionId) -> Option<Arc<Live>> {
+        let found = self.shard(id.number).get(&id.number).cloned();
+        found.filter(|live| live.id == id)
+    }
+
     fn shard(&self, number: u64) -> MutexGuard<'_, HashMap<u64, Arc<Live>>> {
         let index = usize::try_from(number % SHARDS as u64).unwrap_or_default();
         lock(self.0.get(index).unwrap_or(&self.0[0]))
@@ -232,6 +257,12 @@ impl Live {
         self.ending.get()
     }
 
+    /// How fast octets flow now.
+    pub(crate) fn rates(&self, facts: &mut Facts) -> Rates {
+        let octets = Rates { up: self.octets(facts, Way::Up), down: self.octets(facts, Way::Down) };
+        facts.pace.look(self.clock, Instant::now(), octets)
+    }
+
     /// Octets that were relayed one way.
     pub(crate) fn octets(&self, facts: &Facts, way: Way) -> u64 {
         match (&facts.association, way) {
@@ -248,6 +279,16 @@ const MAX_LOGGED_BY: usize = 16;
 const MAX_SHADOW: usize = 16;
 
 impl Facts {
+    /// Takes all that is known, for the end record; what is left says that the session is over.
+    pub(crate) fn take(&mut self) -> Self {
+        std::mem::replace(self, Self { is_over: true, ..Self::default() })
+    }
+
+    /// Tells whether there is nothing here to show any more.
+    pub(crate) fn is_over(&self) -> bool {
+        self.is_over
+    }
+
     pub(crate) fn stage(&self) -> Stage {
         match (&self.identity, self.command) {
             _ if self.is_open() => Stage::Open,
@@ -324,6 +365,19 @@ impl fmt::Display for SessionId {
     }
 }
 
+impl FromStr for SessionId {
+    type Err = ();
+
+    /// Reads what [`Display`](fmt::Display) writes.
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let (boot, number) = text.split_once('-').ok_or(())?;
+        let read = |text: &str| u64::from_str_radix(text, 16).map_err(|_| ());
+        let id = Self { boot: read(boot)?, number: read(number)? };
+        // One number, one spelling.
+        if id.to_string() == text { Ok(id) } else { Err(()) }
+    }
+}
+
 impl fmt::Display for Asked {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -362,6 +416,22 @@ mod tests {
         assert_eq!(numbers(), [1, 3, 17, 40]);
         roster.leave(SessionId { boot: 1, number: 17 });
         assert_eq!(numbers(), [1, 3, 40]);
+        let mut seen = Vec::new();
+        roster.for_each(|live| seen.push(live.id.number));
+        seen.sort_unstable();
+        assert_eq!(seen, [1, 3, 40]);
+    }
+
+    #[test]
+    fn a_session_is_found_by_its_whole_number() {
+        let roster = Roster::default();
+        let live = enter(&roster, 255);
+        assert_eq!("1-ff".parse(), Ok(live.id));
+        assert!(roster.find(live.id).is_some());
+        assert!(roster.find(SessionId { boot: 2, number: 255 }).is_none(), "of another start");
+        for odd in ["", "1", "1-", "1-FF", "01-ff", "1-+ff", "1-ff-1", "1-fffffffffffffffff"] {
+            assert_eq!(odd.parse::<SessionId>(), Err(()), "{odd}");
+        }
     }
 
     #[tokio::test]

@@ -5,6 +5,7 @@
 //! No port is fixed and nothing waits by sleeping for a while and hoping.
 
 pub mod audit;
+pub mod browser;
 pub mod client;
 pub mod command;
 pub mod dante;
@@ -26,8 +27,10 @@ pub mod site;
 pub mod tap;
 pub mod targets;
 pub mod udp;
+pub mod web;
 
 pub use audit::Record;
+pub use browser::Browser;
 pub use client::Client;
 pub use folder::Folder;
 pub use gateway::Gateway;

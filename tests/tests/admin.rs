@@ -1,14 +1,13 @@
 //! What an operator asks the running gateway, and does to it.
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::process::Command;
 
 use rustix::process::Signal;
 use serde_json::Value;
-use tests::{Client, DEADLINE, Gateway, Setup, command, process, program, targets};
+use tests::web::{request, request_with};
+use tests::{Client, DEADLINE, Gateway, Setup, command, process, program, targets, web};
 
 const ADMIN: &str = "{ socket: admin.sock }";
 const TOKEN: &str = "0123456789abcdef0123456789abcdef";
@@ -26,24 +25,11 @@ fn json(text: &[u8]) -> Value {
     serde_json::from_slice(text).unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(text)))
 }
 
-/// The answer to a request in its whole length.
-fn exchange(mut stream: impl Read + Write, request: &str) -> (u16, String) {
-    stream.write_all(request.as_bytes()).expect("the gateway listens");
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).expect("an answer in text");
-    let code = answer.get(9..12).and_then(|code| code.parse().ok());
-    let (_, body) = answer.split_once("\r\n\r\n").expect("a head and a body");
-    (code.expect("a status"), body.to_owned())
-}
-
 fn ask(gateway: &Gateway, request: &str) -> (u16, String) {
     let socket = UnixStream::connect(gateway.folder().file("admin.sock")).expect("the admin socket");
     socket.set_read_timeout(Some(DEADLINE)).expect("not zero");
-    exchange(socket, request)
-}
-
-fn request(line: &str, headers: &str) -> String {
-    format!("{line} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{headers}\r\n")
+    let answer = web::exchange(socket, request);
+    (answer.code, answer.body)
 }
 
 #[test]
@@ -111,18 +97,72 @@ fn a_reload_answers_what_is_wrong_and_changes_nothing_then() {
 }
 
 #[test]
+fn a_long_list_comes_in_parts() {
+    let (gateway, echo) = (Setup::new().key("admin", ADMIN).start(), targets::echo());
+    let open: Vec<_> = (0..5).map(|_| Client::tunnel(gateway.address(), echo.address)).collect();
+    let page = |query: &str| {
+        let (code, answer) = ask(&gateway, &request(&format!("GET /api/sessions?{query}"), ""));
+        assert_eq!(code, 200, "{answer}");
+        json(answer.as_bytes())
+    };
+    let numbers = |listing: &Value| {
+        let rows = listing["sessions"].as_array().expect("a list").clone();
+        rows.iter().map(|row| row["session"].as_str().expect("a number").to_owned()).collect::<Vec<_>>()
+    };
+    let first = page("limit=3&sort=oldest");
+    assert_eq!((&first["open"], &first["matching"]), (&5.into(), &5.into()));
+    assert_eq!(first["stages"]["open"], 5);
+    let second = page(&format!("limit=3&sort=oldest&after={}", numbers(&first)[2]));
+    let mut all = numbers(&first);
+    all.extend(numbers(&second));
+    assert_eq!(all.len(), 5, "{second}");
+    all.reverse();
+    assert_eq!(numbers(&page("")), all, "the newest first");
+    let list = json(&socksd(&gateway, &["sessions", "--json", "--limit", "2"]).succeeded().stdout);
+    assert_eq!(list.as_array().map(Vec::len), Some(2));
+    for odd in ["limit=1001", "limit=-1", "sort=up", "after=x", "sort=rate&after=1-1", "colour=red"] {
+        assert_eq!(ask(&gateway, &request(&format!("GET /api/sessions?{odd}"), "")).0, 400, "{odd}");
+    }
+    drop(open);
+}
+
+#[test]
+fn refused_acts_leave_records_of_bounded_number() {
+    let gateway = Setup::new().key("admin", ADMIN).start();
+    let foreign = request("POST /api/sessions/1-1/end", "Origin: http://evil.example\r\n");
+    for _ in 0..30 {
+        assert_eq!(ask(&gateway, &foreign).0, 403);
+    }
+    let record = gateway.record(|record| record.text("event") == "admin");
+    assert_eq!((record.text("act"), record.text("about")), ("end-session", "/api/sessions/1-1/end"));
+    assert!(record.text("who").contains("uid "), "{record}");
+    assert!(record.text("result").starts_with("refused: "), "{record}");
+    assert_eq!(ask(&gateway, &request("POST /api/sessions/end", "")).0, 400);
+    gateway.record(|record| record.text("result").starts_with("refused: say which"));
+    let records = gateway.stop().records;
+    let results =
+        records.iter().filter(|record| record.text("event") == "admin").map(|act| act.text("result"));
+    let results: Vec<_> = results.collect();
+    let counted = results.iter().filter_map(|result| {
+        let more = result.strip_prefix("refused: ")?.strip_suffix(" more")?;
+        more.parse::<usize>().ok()
+    });
+    let single = results.iter().filter(|result| result.contains("another site")).count();
+    assert_eq!(counted.sum::<usize>() + single, 30, "{results:?}");
+    assert!(single < 30, "{results:?}");
+}
+
+#[test]
 fn a_question_is_answered_by_the_policy_that_is_in_force() {
     let gateway = Setup::new().key("admin", ADMIN).start();
     let body = r#"{"from":"10.0.0.1","to":"192.0.2.1:443"}"#;
-    let headers = format!("Content-Type: application/json\r\nContent-Length: {}\r\n", body.len());
-    let (code, answer) = ask(&gateway, &(request("POST /api/explain", &headers) + body));
+    let (code, answer) = ask(&gateway, &request_with("POST /api/explain", body));
     assert_eq!(code, 200, "{answer}");
     assert!(json(answer.as_bytes())["request"].is_object(), "{answer}");
     for odd in
         [r#"{"from":"x"}"#, r#"{"from":"10.0.0.1"}"#, "{", r#"{"from":"10.0.0.1","to":"a:1","more":1}"#]
     {
-        let headers = format!("Content-Type: application/json\r\nContent-Length: {}\r\n", odd.len());
-        let (code, answer) = ask(&gateway, &(request("POST /api/explain", &headers) + odd));
+        let (code, answer) = ask(&gateway, &request_with("POST /api/explain", odd));
         assert!((400..500).contains(&code), "{odd}: {code} {answer}");
     }
 }
@@ -160,23 +200,19 @@ fn pages_of_other_sites_and_other_hosts_names_are_refused() {
 fn over_loopback_everybody_may_look_and_only_the_token_acts() {
     let setup = Setup::new().key("admin", "{ http: '127.0.0.1:0', token-file: token }");
     let gateway = setup.start_with(|folder| drop(folder.write("token", TOKEN)));
-    let address = gateway.log().find(DEADLINE, |line| {
-        let event: Value = serde_json::from_str(line).ok()?;
-        (event["message"] == "admin listening").then(|| event["address"].as_str().map(str::to_owned))?
-    });
-    let address = address.expect("the gateway says where");
+    let address = web::admin(&gateway);
     let ask = |text: String| {
-        let stream = TcpStream::connect(&address).expect("it listens");
-        stream.set_read_timeout(Some(DEADLINE)).expect("not zero");
-        exchange(stream, &text)
+        let answer = web::ask(address, &text);
+        (answer.code, answer.body)
     };
-    assert_eq!(ask(request("GET /api/sessions", "")), (200, "[]".to_owned()));
+    let (code, list) = ask(request("GET /api/sessions", ""));
+    assert_eq!((code, &json(list.as_bytes())["open"]), (200, &0.into()));
     assert_eq!(ask(request("POST /api/reload", "")).0, 403);
     let bearer = |token: &str| format!("Authorization: Bearer {token}\r\n");
     assert_eq!(ask(request("POST /api/reload", &bearer("0123456789abcdef0123456789abcdeF"))).0, 401);
     let (code, answer) = ask(request("POST /api/reload", &bearer(TOKEN)));
     assert_eq!(code, 200, "{answer}");
-    let act = gateway.record(|record| record.text("event") == "admin");
+    let act = gateway.record(|record| record.text("result") == "policy 2 is in force");
     assert!(act.text("who").starts_with("token from 127.0.0.1:"), "{act}");
     let stopped = gateway.stop();
     let records: String = stopped.records.iter().map(ToString::to_string).collect();

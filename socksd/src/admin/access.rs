@@ -4,7 +4,7 @@ use std::ffi::CString;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use axum::extract::Request;
+use axum::extract::{Request, State};
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::Response;
@@ -13,6 +13,7 @@ use tokio::task::spawn_blocking;
 
 use crate::config::{AdminConfig, Member, Token};
 
+use super::Desk;
 use super::api::Refused;
 
 /// By which socket somebody came.
@@ -94,6 +95,16 @@ impl Caller {
         }
     }
 
+    /// Tells whether he may act.
+    pub(super) fn is_operator(&self) -> bool {
+        self.role == Role::Operator
+    }
+
+    /// Tells whether a token would let him act, who may not yet.
+    pub(super) fn may_sign_in(&self) -> bool {
+        self.token.is_some() && !self.is_operator()
+    }
+
     fn stranger() -> Self {
         Self { name: "unknown".into(), role: Role::Stranger, token: None }
     }
@@ -135,16 +146,39 @@ impl Caller {
 }
 
 /// Lets only those through who may do what they ask, and no page of another site in their name.
-pub(super) async fn guard(mut request: Request, next: Next) -> Result<Response, Refused> {
+pub(super) async fn guard(
+    State(desk): State<Arc<Desk>>,
+    mut request: Request,
+    next: Next,
+) -> Result<Response, Refused> {
+    let path = request.uri().path();
+    let is_act = !matches!(*request.method(), Method::GET | Method::HEAD) && !is_question(path);
+    match admit(&request, if is_act { Role::Operator } else { Role::Viewer }) {
+        Ok(caller) => {
+            request.extensions_mut().insert(caller);
+            Ok(next.run(request).await)
+        }
+        Err(refused) => {
+            let who = request.extensions().get::<Caller>().map_or("unknown", |caller| &*caller.name);
+            // Who shows a wrong token wants to become somebody who acts.
+            if is_act || refused.0 == StatusCode::UNAUTHORIZED {
+                desk.refuse(who, path, &refused.1);
+            }
+            Err(refused)
+        }
+    }
+}
+
+/// Who asks, if he may.
+fn admit(request: &Request, needed: Role) -> Result<Caller, Refused> {
     let headers = request.headers();
     check_host(headers)?;
     check_origin(headers)?;
+    check_site(request)?;
     let Some(caller) = request.extensions().get::<Caller>() else {
         return Err(Refused(StatusCode::FORBIDDEN, "nobody asks".into()));
     };
     let caller = caller.clone().with_token(headers)?;
-    let is_act = !matches!(*request.method(), Method::GET | Method::HEAD);
-    let needed = if is_act && !is_question(request.uri().path()) { Role::Operator } else { Role::Viewer };
     if caller.role < needed {
         let text = match needed {
             Role::Operator => "only an operator may do that: see `admin` in docs/configuration.md",
@@ -152,8 +186,7 @@ pub(super) async fn guard(mut request: Request, next: Next) -> Result<Response, 
         };
         return Err(Refused(StatusCode::FORBIDDEN, text.into()));
     }
-    request.extensions_mut().insert(caller);
-    Ok(next.run(request).await)
+    Ok(caller)
 }
 
 /// What is sent as a POST and changes nothing.
@@ -176,8 +209,23 @@ fn check_origin(headers: &HeaderMap) -> Result<(), Refused> {
     if origin.as_bytes().strip_prefix(b"http://") == host && host.is_some() {
         return Ok(());
     }
-    Err(Refused(StatusCode::FORBIDDEN, "the page that asks is another site's".into()))
+    Err(Refused(StatusCode::FORBIDDEN, ANOTHER_SITE.into()))
 }
+
+/// What browsers say of a request that bears no origin. From elsewhere one may come to the page by a link, and do
+/// nothing else.
+fn check_site(request: &Request) -> Result<(), Refused> {
+    let headers = request.headers();
+    let says = |name: &str| headers.get(name).map(|value| value.as_bytes());
+    let is_own = matches!(says("sec-fetch-site"), None | Some(b"same-origin" | b"none"));
+    let is_link = *request.method() == Method::GET
+        && request.uri().path() == "/"
+        && says("sec-fetch-mode") == Some(b"navigate")
+        && says("sec-fetch-dest") == Some(b"document");
+    if is_own || is_link { Ok(()) } else { Err(Refused(StatusCode::FORBIDDEN, ANOTHER_SITE.into())) }
+}
+
+const ANOTHER_SITE: &str = "the page that asks is another site's";
 
 /// Tells whether a Host header names this machine by a name that cannot be pointed elsewhere.
 fn is_local(host: &str) -> bool {
@@ -235,5 +283,31 @@ mod tests {
         for origin in ["http://localhost:2", "https://localhost:1", "http://evil.example", "null"] {
             assert!(check_origin(&headers("localhost:1", origin)).is_err(), "{origin}");
         }
+    }
+
+    #[test]
+    fn from_another_site_one_may_come_by_a_link_and_do_nothing_else() {
+        let request = |method: &str, path: &str, fetch: [&str; 3]| {
+            let names = ["sec-fetch-site", "sec-fetch-mode", "sec-fetch-dest"];
+            let builder = Request::builder().method(method).uri(path);
+            let with = |builder: axum::http::request::Builder, (name, value)| builder.header(name, value);
+            let builder = names.into_iter().zip(fetch).fold(builder, with);
+            builder.body(axum::body::Body::empty()).unwrap()
+        };
+        let table = [
+            ("GET", "/", ["cross-site", "navigate", "document"], true),
+            ("GET", "/", ["cross-site", "navigate", "iframe"], false),
+            ("GET", "/", ["cross-site", "no-cors", "image"], false),
+            ("GET", "/explain?to=a:1", ["cross-site", "navigate", "document"], false),
+            ("GET", "/explain?to=a:1", ["none", "navigate", "document"], true),
+            ("POST", "/", ["cross-site", "navigate", "document"], false),
+            ("POST", "/api/reload", ["same-site", "cors", "empty"], false),
+            ("POST", "/api/reload", ["same-origin", "cors", "empty"], true),
+        ];
+        for (method, path, fetch, may) in table {
+            assert_eq!(check_site(&request(method, path, fetch)).is_ok(), may, "{method} {path} {fetch:?}");
+        }
+        let plain = Request::builder().method("POST").uri("/api/reload");
+        assert!(check_site(&plain.body(axum::body::Body::empty()).unwrap()).is_ok(), "no browser");
     }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use tokio::time::{MissedTickBehavior, interval};
 use tracing::info;
 
 use crate::audit::{Agent, Event};
@@ -10,7 +11,11 @@ use crate::roster::Ending;
 
 use super::Desk;
 use super::access::Caller;
+use super::refused;
 use super::rows::Filter;
+
+/// Octets of what somebody asked for, in a record.
+const MOST_ABOUT: usize = 256;
 
 /// What somebody did.
 struct Act<'a> {
@@ -22,10 +27,13 @@ struct Act<'a> {
 impl Desk {
     /// Ends the session of that number; `false`: there is none.
     pub(super) fn end_one(&self, session: &str, caller: &Caller) -> bool {
-        let live = self.gateway.roster.list().into_iter().find(|live| live.id.to_string() == session);
+        let live = session.parse().ok().and_then(|id| self.gateway.roster.find(id));
         let is_ended = live.is_some_and(|live| live.end(killed(caller)));
         let result = if is_ended { "ended" } else { "no such session" };
-        self.note(caller, Act { name: "end-session", about: Some(session), result: result.to_owned() });
+        self.note(
+            &caller.name,
+            Act { name: "end-session", about: Some(&cut(session)), result: result.to_owned() },
+        );
         is_ended
     }
 
@@ -34,17 +42,22 @@ impl Desk {
     /// # Errors
     /// When it is not clear which are meant.
     pub(super) fn end_all(&self, filter: &Filter, caller: &Caller) -> Result<usize, String> {
-        if filter.is_empty() {
-            return Err("say which: `identity`, `rule` or `source`".into());
-        }
-        let is_meant = filter.test()?;
-        let all = self.gateway.roster.list();
-        let ended = all.iter().filter(|live| is_meant(live) && live.end(killed(caller))).count();
+        let is_meant = match filter.is_empty() {
+            true => Err("say which: `identity`, `rule` or `source`".into()),
+            false => filter.test(),
+        };
+        let is_meant = is_meant.inspect_err(|why| {
+            let result = format!("refused: {why}");
+            self.note(&caller.name, Act { name: "end-sessions", about: None, result });
+        })?;
+        let mut ended = 0;
+        self.gateway.roster.for_each(|live| {
+            let is_one = is_meant(live, &live.facts());
+            ended += usize::from(is_one && live.end(killed(caller)));
+        });
         let about = serde_json::to_string(filter).unwrap_or_default();
-        self.note(
-            caller,
-            Act { name: "end-sessions", about: Some(&about), result: format!("{ended} ended") },
-        );
+        let result = format!("{ended} ended");
+        self.note(&caller.name, Act { name: "end-sessions", about: Some(&cut(&about)), result });
         Ok(ended)
     }
 
@@ -58,15 +71,62 @@ impl Desk {
             Ok(reloaded) => format!("policy {} is in force", reloaded.policy),
             Err(_) => "nothing was reloaded".to_owned(),
         };
-        self.note(caller, Act { name: "reload", about: None, result });
+        self.note(&caller.name, Act { name: "reload", about: None, result });
         reloaded
     }
 
-    fn note(&self, caller: &Caller, act: Act<'_>) {
-        let Act { name, about, result } = act;
-        info!(who = %caller.name, act = name, about, result, "admin");
-        self.gateway.audit.tell(&Event::Admin { who: &caller.name, act: name, about, result: &result });
+    /// Leaves a record of what somebody wanted and may not, unless there are too many of them.
+    pub(super) fn refuse(&self, who: &str, path: &str, why: &str) {
+        if self.refused.count() {
+            let result = format!("refused: {why}");
+            self.note(who, Act { name: act_of(path), about: Some(&cut(path)), result });
+        }
     }
+
+    /// Tells of those without a record, for ever.
+    pub(super) async fn tell_of_refused_acts(&self) {
+        let mut ticks = interval(refused::INTERVAL);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            self.tell_of_more_refused_acts();
+        }
+    }
+
+    /// Tells of those that have come since that was done last.
+    pub(super) fn tell_of_more_refused_acts(&self) {
+        let more = self.refused.next_interval();
+        if more > 0 {
+            let result = format!("refused: {more} more");
+            self.note("several", Act { name: "other", about: None, result });
+        }
+    }
+
+    fn note(&self, who: &str, act: Act<'_>) {
+        let Act { name, about, result } = act;
+        info!(who, act = name, about, result, "admin");
+        self.gateway.audit.tell(&Event::Admin { who, act: name, about, result: &result });
+    }
+}
+
+/// The record's word for what is asked for by this path.
+fn act_of(path: &str) -> &'static str {
+    match path.strip_prefix("/api/") {
+        Some("reload") => "reload",
+        Some("sessions/end") => "end-sessions",
+        Some(path) if path.starts_with("sessions/") && path.ends_with("/end") => "end-session",
+        _ => "other",
+    }
+}
+
+/// What somebody sent, fit for a record.
+fn cut(text: &str) -> String {
+    let mut cut = text.escape_debug().to_string();
+    if cut.len() > MOST_ABOUT {
+        cut.truncate(cut.floor_char_boundary(MOST_ABOUT));
+        cut.push('…');
+    }
+    cut
 }
 
 fn killed(caller: &Caller) -> Ending {

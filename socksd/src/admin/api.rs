@@ -5,19 +5,23 @@ use std::sync::Arc;
 use axum::extract::rejection::{JsonRejection, QueryRejection};
 use axum::extract::{DefaultBodyLimit, Path, Query, State};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
-use axum::middleware::{from_fn, map_response};
+use axum::middleware::{from_fn_with_state, map_response};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Json, Router};
+use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::task::spawn_blocking;
 
+use crate::denials::Told;
 use crate::explain::{Answer, Question};
 use crate::shadow::Report;
 
 use super::Desk;
 use super::access::{Caller, guard};
-use super::rows::{Filter, Row};
+use super::listing::{Listing, MOST_ROWS, Order, Part, USUAL_ROWS};
+use super::page;
+use super::rows::Filter;
 use super::status::{Status, Version};
 
 /// Octets of a request's body.
@@ -30,6 +34,7 @@ pub(super) struct Refused(pub(super) StatusCode, pub(super) String);
 /// All paths.
 pub(super) fn router(desk: Arc<Desk>) -> Router {
     Router::new()
+        .merge(page::router())
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
@@ -37,6 +42,7 @@ pub(super) fn router(desk: Arc<Desk>) -> Router {
         .route("/api/status", get(status))
         .route("/api/shadow", get(shadow))
         .route("/api/sessions", get(sessions))
+        .route("/api/denials", get(denials))
         .route("/api/sessions/end", post(end_all))
         .route("/api/sessions/{session}/end", post(end_one))
         .route("/api/reload", post(reload))
@@ -45,7 +51,7 @@ pub(super) fn router(desk: Arc<Desk>) -> Router {
         .method_not_allowed_fallback(async || {
             Refused(StatusCode::METHOD_NOT_ALLOWED, "this path is asked in another way".into())
         })
-        .layer(from_fn(guard))
+        .layer(from_fn_with_state(desk.clone(), guard))
         .layer(map_response(harden))
         .layer(DefaultBodyLimit::max(MOST_BODY))
         .with_state(desk)
@@ -57,6 +63,7 @@ async fn harden(mut response: Response) -> Response {
         (header::CACHE_CONTROL, "no-store"),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::REFERRER_POLICY, "no-referrer"),
+        (header::X_FRAME_OPTIONS, "DENY"),
         (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
     ];
     let headers = response.headers_mut();
@@ -94,14 +101,48 @@ async fn shadow(State(desk): State<Arc<Desk>>) -> Json<Report> {
     Json(Report::of(snapshot.shadow.as_ref(), snapshot.ruleset.generation()))
 }
 
+/// What the path of the list takes.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Wanted {
+    identity: Option<String>,
+    rule: Option<String>,
+    source: Option<String>,
+    #[serde(default)]
+    sort: Order,
+    limit: Option<usize>,
+    after: Option<String>,
+}
+
+impl Wanted {
+    fn part(&self) -> Result<Part, String> {
+        let limit = self.limit.unwrap_or(USUAL_ROWS);
+        if limit > MOST_ROWS {
+            return Err(format!("`limit` is at most {MOST_ROWS}: ask for what is behind with `after`"));
+        }
+        let after = self.after.as_deref().map(str::parse).transpose();
+        let after = after.map_err(|()| "`after` is not the number of a session".to_owned())?;
+        if after.is_some() && !self.sort.is_by_age() {
+            return Err("`after` goes with the orders `newest` and `oldest`".into());
+        }
+        Ok(Part { order: self.sort, limit, after })
+    }
+}
+
 async fn sessions(
     State(desk): State<Arc<Desk>>,
-    filter: Result<Query<Filter>, QueryRejection>,
-) -> Result<Json<Vec<Row>>, Refused> {
-    let Query(filter) = filter?;
+    wanted: Result<Query<Wanted>, QueryRejection>,
+) -> Result<Json<Listing>, Refused> {
+    let Query(wanted) = wanted?;
+    let part = wanted.part().map_err(bad)?;
+    let Wanted { identity, rule, source, .. } = wanted;
+    let filter = Filter { identity, rule, source };
     let is_meant = filter.test().map_err(bad)?;
-    let all = desk.gateway.roster.list();
-    Ok(Json(all.iter().filter(|live| is_meant(live)).map(|live| Row::of(live)).collect()))
+    Ok(Json(Listing::of(&desk.gateway.roster, part, is_meant)))
+}
+
+async fn denials(State(desk): State<Arc<Desk>>) -> Json<Vec<Told>> {
+    Json(desk.gateway.denials.last(usize::MAX))
 }
 
 async fn end_one(
@@ -141,14 +182,19 @@ async fn explain(
     question: Result<Json<Question>, JsonRejection>,
 ) -> Result<Json<Answer>, Refused> {
     let Json(question) = question?;
+    judge(&desk, question).await?.map(Json).map_err(bad)
+}
+
+/// The answer of the policy in force, or what the question lacks.
+pub(super) async fn judge(desk: &Desk, question: Question) -> Result<Result<Answer, String>, Refused> {
     let gateway = desk.gateway.clone();
     let runtime = tokio::runtime::Handle::current();
     let answer = move || {
         let own = gateway.own_for(Some(question.operation()));
         question.answer(&gateway.snapshot.load(), &own, &runtime)
     };
-    let (_, answer) = spawn_blocking(answer).await.map_err(bug)?.map_err(bad)?;
-    Ok(Json(answer))
+    let answered = spawn_blocking(answer).await.map_err(bug)?;
+    Ok(answered.map(|(_, answer)| answer))
 }
 
 fn bad(text: String) -> Refused {

@@ -5,7 +5,11 @@
 mod access;
 mod act;
 mod api;
+mod html;
 mod listener;
+mod listing;
+mod page;
+mod refused;
 mod rows;
 mod status;
 
@@ -23,13 +27,22 @@ use crate::server::Sources;
 use crate::workers;
 
 use listener::{Doors, SocketFile};
+pub(crate) use listing::{Listing, MOST_ROWS, Order};
+use refused::RefusedActs;
 pub(crate) use rows::{Filter, Row};
 pub(crate) use status::Status;
 
 /// What every answer may need.
 pub(crate) struct Desk {
-    pub(crate) gateway: Arc<Gateway>,
-    pub(crate) sources: Arc<Sources>,
+    gateway: Arc<Gateway>,
+    sources: Arc<Sources>,
+    refused: RefusedActs,
+}
+
+impl Desk {
+    pub(crate) fn new(gateway: Arc<Gateway>, sources: Arc<Sources>) -> Self {
+        Self { gateway, sources, refused: RefusedActs::default() }
+    }
 }
 
 /// The running listener; it ends when this is dropped.
@@ -61,9 +74,11 @@ impl Admin {
         let thread = std::thread::Builder::new().name("admin".into()).spawn(move || {
             runtime.block_on(async {
                 tokio::select! {
-                    () = doors.serve(desk) => {}
+                    () = doors.serve(desk.clone()) => {}
+                    () = desk.tell_of_refused_acts() => {}
                     _ = stopped => {}
                 }
+                desk.tell_of_more_refused_acts();
             });
             runtime.shutdown_background();
         });

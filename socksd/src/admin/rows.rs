@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use socks_core::relay::Way;
 
 use crate::record::command_word;
-use crate::roster::{Facts, Live, Stage};
+use crate::roster::{Facts, Live, Rates, Stage};
 
 /// One open session. Its fields have the names and the meaning of the end record's (`docs/audit.md`).
 #[derive(Debug, Serialize, Deserialize)]
@@ -33,13 +33,20 @@ pub(crate) struct Row {
     pub(crate) policy: u64,
     pub(crate) up: u64,
     pub(crate) down: u64,
+    /// Octets per second, now.
+    pub(crate) rates: Rates,
 }
 
 impl Row {
-    pub(crate) fn of(live: &Live) -> Self {
-        let facts = live.facts();
+    /// `None`: it has just ended.
+    pub(crate) fn of(live: &Live) -> Option<Self> {
+        let mut facts = live.facts();
+        if facts.is_over() {
+            return None;
+        }
+        let rates = live.rates(&mut facts);
         let text = |shared: &std::sync::Arc<str>| shared.to_string();
-        Self {
+        Some(Self {
             session: live.id.to_string(),
             started: live.started,
             seconds: (live.clock.elapsed().as_secs_f64() * 1e3).round() / 1e3,
@@ -59,7 +66,8 @@ impl Row {
             policy: facts.generation,
             up: live.octets(&facts, Way::Up),
             down: live.octets(&facts, Way::Down),
-        }
+            rates,
+        })
     }
 }
 
@@ -91,10 +99,10 @@ impl Filter {
     ///
     /// # Errors
     /// When the source is neither address nor network.
-    pub(crate) fn test(&self) -> Result<impl Fn(&Live) -> bool, String> {
+    pub(crate) fn test(&self) -> Result<impl Fn(&Live, &Facts) -> bool, String> {
         let source = self.source.as_deref().map(parse_network).transpose()?;
-        Ok(move |live: &Live| {
-            source.is_none_or(|source| source.contains(&live.client().ip())) && self.applies(&live.facts())
+        Ok(move |live: &Live, facts: &Facts| {
+            source.is_none_or(|source| source.contains(&live.client().ip())) && self.applies(facts)
         })
     }
 
@@ -109,7 +117,7 @@ fn network(text: &str) -> Result<String, String> {
     parse_network(text).map(|_| text.to_owned())
 }
 
-fn parse_network(text: &str) -> Result<IpNet, String> {
+pub(super) fn parse_network(text: &str) -> Result<IpNet, String> {
     let address = text.parse::<IpAddr>().map(IpNet::from);
     address.or_else(|_| text.parse()).map_err(|_| "neither an address nor a network".to_owned())
 }

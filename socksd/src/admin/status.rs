@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::gateway::Gateway;
 use crate::listeners::{Listeners, Listening};
+use crate::reloads::Reload;
 
 /// Which program answers.
 #[derive(Debug, Serialize, Deserialize)]
@@ -31,11 +32,16 @@ pub(crate) struct Status {
     /// Why no new session is served; none: they are.
     pub(crate) unready: Option<String>,
     pub(crate) sessions: usize,
+    /// How many there were since the start, and how many of them were denied.
+    pub(crate) begun: u64,
+    pub(crate) denied: u64,
     /// The policy's generation: 1 at the start, and one more with each reload.
     pub(crate) policy: u64,
     pub(crate) rules: usize,
     /// When the files that are in force were read.
     pub(crate) loaded: Timestamp,
+    /// What the last reload came to; none: there was none.
+    pub(crate) last_reload: Option<Reload>,
     pub(crate) warnings: Vec<String>,
     pub(crate) listeners: Vec<Address>,
 }
@@ -62,9 +68,12 @@ impl Status {
             started: gateway.started(),
             unready: gateway.unready().map(str::to_owned),
             sessions: gateway.admission.open(),
+            begun: gateway.begun(),
+            denied: gateway.denials.count(),
             policy: snapshot.ruleset.generation(),
             rules: snapshot.ruleset.rule_count(),
             loaded: snapshot.loaded,
+            last_reload: gateway.last_reload.get().map(|last| Reload::clone(&last)),
             warnings: snapshot.warnings.clone(),
             listeners: listeners.iter().map(|open| Address::of(open)).collect(),
         }

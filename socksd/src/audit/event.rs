@@ -3,7 +3,7 @@
 //! A new one takes a variant here, a section in `docs/audit.md`, and a definition in `docs/schema/audit.json`.
 
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::VERSION;
 
@@ -70,12 +70,21 @@ pub(crate) enum Agent<'a> {
 }
 
 /// What a reload came to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum ReloadResult {
     Applied,
     /// Everything is as before.
     Refused,
+}
+
+impl ReloadResult {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Applied => "applied",
+            Self::Refused => "refused",
+        }
+    }
 }
 
 /// An event as its line has it.

@@ -4,6 +4,7 @@ use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use clap::ValueEnum;
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::body::Bytes;
 use hyper::client::conn::http1;
@@ -16,7 +17,7 @@ use tokio::net::UnixStream;
 use tokio::runtime::Builder;
 use tokio::time::timeout;
 
-use crate::admin::{Filter, Row, Status};
+use crate::admin::{Filter, Listing, MOST_ROWS, Order, Row, Status};
 use crate::config::Config;
 use crate::rejudge::Swept;
 
@@ -25,8 +26,8 @@ use super::{ConfigArgument, Exit, fail, say};
 
 /// For an answer; a reload of a large policy takes its time.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Octets of an answer: a hundred thousand sessions.
-const MOST_ANSWER: usize = 128 * 1024 * 1024;
+/// Octets of an answer.
+const MOST_ANSWER: usize = 16 * 1024 * 1024;
 
 /// Where the gateway is asked.
 #[derive(Debug, clap::Args)]
@@ -44,6 +45,12 @@ pub(super) struct Sessions {
     place: Where,
     #[command(flatten)]
     filter: Filter,
+    /// Which come first; `rate` and `octets` list at most 1000
+    #[arg(long, value_name = "ORDER", default_value = "oldest")]
+    sort: Order,
+    /// List only so many
+    #[arg(long, value_name = "COUNT")]
+    limit: Option<usize>,
     /// Print one JSON array
     #[arg(long)]
     json: bool,
@@ -77,13 +84,11 @@ pub(super) struct Ask {
 
 impl Sessions {
     pub(super) fn run(self) -> Result<Exit, Exit> {
-        let path = with_query("/api/sessions", &self.filter);
-        let answer = self.place.ask(Method::GET, &path)?;
+        let rows = self.rows()?;
         if self.json {
-            say(pretty(&answer));
+            say(serde_json::to_string_pretty(&rows).unwrap_or_default());
             return Ok(Exit::Done);
         }
-        let rows: Vec<Row> = read(answer)?;
         let mut table = Table::new([
             "SESSION", "STAGE", "CLIENT", "IDENTITY", "COMMAND", "TARGET", "RULE", "UP", "DOWN", "SECONDS",
         ]);
@@ -104,6 +109,32 @@ impl Sessions {
         }
         say(table);
         Ok(Exit::Done)
+    }
+
+    /// The whole list, which the gateway gives in parts.
+    fn rows(&self) -> Result<Vec<Row>, Exit> {
+        let most = self.limit.unwrap_or(usize::MAX);
+        let mut rows: Vec<Row> = Vec::new();
+        loop {
+            let limit = MOST_ROWS.min(most - rows.len());
+            let after = rows.last().map(|row| row.session.clone());
+            let answer = self.place.ask(Method::GET, &self.path(limit, after))?;
+            let Listing { mut sessions, .. } = read(answer)?;
+            let is_last = sessions.len() < limit || !self.sort.is_by_age();
+            rows.append(&mut sessions);
+            if is_last || rows.len() >= most {
+                return Ok(rows);
+            }
+        }
+    }
+
+    fn path(&self, limit: usize, after: Option<String>) -> String {
+        let sort = self.sort.to_possible_value();
+        let sort = sort.as_ref().map(|sort| sort.get_name()).unwrap_or_default();
+        let mut path = with_query("/api/sessions", &self.filter);
+        path.push_str(&format!("&sort={sort}&limit={limit}"));
+        path.extend(after.map(|session| format!("&after={session}")));
+        path
     }
 }
 
@@ -161,8 +192,17 @@ impl Ask {
         let ready = status.unready.unwrap_or_else(|| "yes".into());
         say(format_args!("version   {}, process {}, since {}", status.version, status.pid, status.started));
         say(format_args!("ready     {ready}"));
-        say(format_args!("sessions  {}", status.sessions));
+        say(format_args!(
+            "sessions  {}; since the start {}, of which {} were denied",
+            status.sessions, status.begun, status.denied
+        ));
         say(format_args!("policy    {} with {} rules, read {}", status.policy, status.rules, status.loaded));
+        if let Some(reload) = &status.last_reload {
+            let who = reload.who.as_deref().unwrap_or("a signal");
+            let detail = reload.detail.as_deref().and_then(|text| text.lines().next());
+            let detail = detail.map(|text| format!(": {text}")).unwrap_or_default();
+            say(format_args!("reload    {} at {} by {who}{detail}", reload.result.as_str(), reload.time));
+        }
         for listener in &status.listeners {
             say(format_args!("listener  {} at {}", listener.name, listener.address));
         }

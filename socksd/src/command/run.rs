@@ -90,7 +90,7 @@ fn open_audit(snapshot: &Snapshot) -> Result<Audit, Exit> {
 fn open_admin(gateway: &Arc<Gateway>, sources: &Arc<Sources>) -> Result<Option<Admin>, Exit> {
     let snapshot = gateway.snapshot.load();
     let Some(config) = &snapshot.settings.admin else { return Ok(None) };
-    let desk = Desk { gateway: gateway.clone(), sources: sources.clone() };
+    let desk = Desk::new(gateway.clone(), sources.clone());
     Admin::start(config, desk).map(Some).map_err(|error| fail(Exit::Unavailable, error))
 }
 

@@ -254,9 +254,14 @@ impl Metrics {
     }
 
     fn look(&self, gateway: &Gateway) {
-        let all = gateway.roster.list();
-        for stage in Stage::ALL {
-            let count = all.iter().filter(|live| live.facts().stage() == stage).count();
+        let mut counts = Stage::ALL.map(|stage| (stage, 0_usize));
+        gateway.roster.for_each(|live| {
+            let now = live.facts().stage();
+            for (_, count) in counts.iter_mut().filter(|(stage, _)| *stage == now) {
+                *count += 1;
+            }
+        });
+        for (stage, count) in counts {
             self.open.get_or_create(&OfStage { stage: stage.as_str() }).set(signed(count));
         }
         let snapshot = gateway.snapshot.load();
