@@ -200,11 +200,13 @@ mod tests {
     use socks_auth::AuthError;
 
     use super::*;
+    use crate::listeners::Entrance;
     use crate::roster::{Asked, Roster, SessionId};
 
     fn deny(denials: &Denials, number: u64, facts: &Facts, end: &End) {
         let client = ([192, 0, 2, (number % 250) as u8], 1).into();
-        let live = Roster::default().enter(SessionId { boot: 1, number }, "main".into(), client);
+        let door = (Entrance::none(), "main".into());
+        let live = Roster::default().enter(SessionId { boot: 1, number }, door, client);
         denials.note(&live, facts, end);
     }
 

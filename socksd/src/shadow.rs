@@ -45,17 +45,17 @@ pub(crate) struct Shadow<J = Policy> {
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct Report {
-    configured: bool,
-    file: Option<String>,
-    policy: u64,
-    rules: usize,
-    since: Option<Timestamp>,
-    compared: u64,
-    failed: bool,
-    counts: BTreeMap<&'static str, u64>,
-    differences: Vec<Row>,
-    others: u64,
-    examples: Vec<Shown>,
+    pub(crate) configured: bool,
+    pub(crate) file: Option<String>,
+    pub(crate) policy: u64,
+    pub(crate) rules: usize,
+    pub(crate) since: Option<Timestamp>,
+    pub(crate) compared: u64,
+    pub(crate) failed: bool,
+    pub(crate) counts: BTreeMap<&'static str, u64>,
+    pub(crate) differences: Vec<Row>,
+    pub(crate) others: u64,
+    pub(crate) examples: Vec<Shown>,
 }
 
 impl<J: Judge> Shadow<J> {

@@ -118,7 +118,7 @@ fn a_long_list_comes_in_parts() {
     assert_eq!(all.len(), 5, "{second}");
     all.reverse();
     assert_eq!(numbers(&page("")), all, "the newest first");
-    let list = json(&socksd(&gateway, &["sessions", "--json", "--limit", "2"]).succeeded().stdout);
+    let list = json(&gateway.command(&["sessions", "--json", "--limit", "2"]).succeeded().stdout);
     assert_eq!(list.as_array().map(Vec::len), Some(2));
     for odd in ["limit=1001", "limit=-1", "sort=up", "after=x", "sort=rate&after=1-1", "colour=red"] {
         assert_eq!(ask(&gateway, &request(&format!("GET /api/sessions?{odd}"), "")).0, 400, "{odd}");

@@ -182,6 +182,35 @@ fn a_denial_is_shown_and_its_link_asks_the_same_question_again() {
 }
 
 #[test]
+fn the_shadow_policy_is_shown_and_can_be_asked() {
+    let shadow = "version: 1\nclients: [{ methods: [none] }]\nrules: [{ name: closed, action: deny }]\n";
+    let (gateway, address) = {
+        let admin = "{ http: '127.0.0.1:0' }";
+        let setup = Setup::new().policy(POLICY).key("admin", admin).key("shadow-policy", "shadow.yaml");
+        let gateway = setup.start_with(|folder| drop(folder.write("shadow.yaml", shadow)));
+        let address = web::admin(&gateway);
+        (gateway, address)
+    };
+    let echo = targets::echo();
+    let _tunnel = Client::tunnel(gateway.address(), echo.address);
+    let page = get(address, "/");
+    let told = part(&page, "shadow ");
+    for text in ["would deny", "to-web", "closed", &echo.address.to_string(), "shadow.yaml"] {
+        assert!(told.contains(text), "`{text}`: {told}");
+    }
+    let question = format!("/explain?from=127.0.0.1&to={}", echo.address);
+    let answered = |policy: &str| {
+        let page = get(address, &format!("{question}&policy={policy}"));
+        part(&page, "answer").split("</section>").next().unwrap_or_default().to_owned()
+    };
+    assert!(answered("shadow").contains("denied: "), "{}", answered("shadow"));
+    assert!(answered("in+force").contains("permitted by rule"), "{}", answered("in+force"));
+
+    let (_other, address) = start(Setup::new());
+    assert!(part(&get(address, "/"), "shadow ").starts_with("id=shadow hidden"), "there is none");
+}
+
+#[test]
 fn the_page_tells_of_policy_reloads_warnings_and_the_end() {
     let ((gateway, address), echo) = (start(Setup::new()), targets::echo());
     let mut tunnel = Client::tunnel(gateway.address(), echo.address);

@@ -191,12 +191,13 @@ impl Ord for Ranked {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::listeners::Entrance;
 
     fn roster(count: u64) -> Roster {
         let roster = Roster::default();
         for number in 1..=count {
             let id = SessionId { boot: 1, number };
-            roster.enter(id, "main".into(), ([192, 0, 2, 1], 1).into());
+            roster.enter(id, (Entrance::none(), "main".into()), ([192, 0, 2, 1], 1).into());
         }
         roster
     }

@@ -6,8 +6,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::gateway::Gateway;
+use crate::last_reload::Reload;
 use crate::listeners::{Listeners, Listening};
-use crate::reloads::Reload;
 
 /// Which program answers.
 #[derive(Debug, Serialize, Deserialize)]

@@ -54,10 +54,10 @@ pub(crate) struct Example {
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct Row {
     #[serde(flatten)]
-    difference: Difference,
-    count: u64,
-    first: Timestamp,
-    last: Timestamp,
+    pub(crate) difference: Difference,
+    pub(crate) count: u64,
+    pub(crate) first: Timestamp,
+    pub(crate) last: Timestamp,
 }
 
 /// An example with the difference that it is one of.
@@ -65,9 +65,9 @@ pub(crate) struct Row {
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct Shown {
     #[serde(flatten)]
-    difference: Difference,
+    pub(crate) difference: Difference,
     #[serde(flatten)]
-    example: Example,
+    pub(crate) example: Example,
 }
 
 impl Tally {

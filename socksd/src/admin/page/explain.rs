@@ -16,6 +16,7 @@ use super::sessions::option;
 
 /// Rules that are shown of one explanation.
 const MOST_RULES: usize = 100;
+const SHADOW: &str = "shadow";
 const COMMANDS: [&str; 3] = ["connect", "bind", "udp-associate"];
 
 /// What the form says. A field that is left empty says nothing.
@@ -34,6 +35,8 @@ pub(super) struct Form {
     to: String,
     peer: String,
     at: String,
+    /// Which policy is asked: `shadow`, or the one in force.
+    policy: String,
 }
 
 impl Form {
@@ -61,6 +64,7 @@ impl Form {
         }
         let groups = self.groups.lines().map(str::trim).filter(|group| !group.is_empty());
         question.insert("group".into(), groups.collect());
+        question.insert("shadow".into(), (self.policy == SHADOW).into());
         if self.groups_missing.is_empty() || self.groups.trim().is_empty() {
             serde_json::from_value(Value::Object(question)).map_err(|error| error.to_string())
         } else {
@@ -76,6 +80,10 @@ impl Form {
         field(&mut html, ("to", "Target", "host:443"), &self.to, false);
         select(&mut html, ("command", "Command"), COMMANDS, &self.command);
         select(&mut html, ("protection", "Protection"), Level::ALL.map(Level::as_str), &self.protection);
+        let snapshot = desk.gateway.snapshot.load();
+        if snapshot.shadow.is_some() {
+            select(&mut html, ("policy", "Policy"), ["in force", SHADOW], &self.policy);
+        }
         html.raw("</div><details").raw(if self.says_more() { " open" } else { "" });
         html.raw("><summary>More facts</summary><div class=fields>");
         html.raw("<label>Groups, one in each line <textarea name=groups rows=2 spellcheck=false>");
@@ -84,7 +92,6 @@ impl Form {
         let missing = ("groups-missing", "Groups not learned, because", "");
         field(&mut html, missing, &self.groups_missing, false);
         field(&mut html, ("method", "Authenticator", "as the identity says"), &self.method, false);
-        let snapshot = desk.gateway.snapshot.load();
         let listeners = snapshot.listeners.iter().map(|listener| &*listener.name);
         select(&mut html, ("listener", "Listener"), listeners, &self.listener);
         field(&mut html, ("peer", "Arriving peer, for bind", "192.0.2.7:20"), &self.peer, false);
@@ -165,6 +172,9 @@ fn show(html: &mut Html, form: &Form, answer: &Answer) {
     html.raw("<p class=asked>").within("<b>", identity, "</b>").text(" from ").text(&form.from);
     if !form.to.is_empty() {
         html.within(" to <b>", &form.to, "</b>");
+    }
+    if form.policy == SHADOW {
+        html.text(", asked of the shadow policy");
     }
     html.raw("</p>");
     explanation(html, &answer.request);

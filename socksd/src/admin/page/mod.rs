@@ -7,6 +7,7 @@ mod explain;
 mod overview;
 mod quantity;
 mod sessions;
+mod shadow;
 
 use std::sync::Arc;
 
@@ -85,7 +86,7 @@ async fn live(
     let view = View { desk: &desk, caller: &caller, choice };
     let mut html = Html::default();
     html.raw("<!doctype html><title>socksd</title>").add(&view.me()).add(&view.overview());
-    html.add(&view.session_list()).add(&view.denial_list());
+    html.add(&view.session_list()).add(&view.denial_list()).add(&view.shadow());
     Ok(answer_html(html))
 }
 
@@ -115,8 +116,8 @@ impl View<'_> {
         html.raw("</section><section id=explain aria-labelledby=h-explain>");
         html.raw("<div class=bar><h2 id=h-explain>Explain</h2>");
         html.raw("<p class=note>What the policy in force says, and why</p></div>");
-        html.add(&form.form(self.desk)).add(&explain::place(answer)).raw("</section></div></main>");
-        html.raw(TAIL);
+        html.add(&form.form(self.desk)).add(&explain::place(answer)).raw("</section></div>");
+        html.add(&self.shadow()).raw("</main>").raw(TAIL);
         answer_html(html)
     }
 

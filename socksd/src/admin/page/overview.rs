@@ -6,7 +6,7 @@ use crate::admin::html::Html;
 use crate::admin::listing::{Listing, Order, Part};
 use crate::admin::status::Status;
 use crate::audit::ReloadResult;
-use crate::reloads::Reload;
+use crate::last_reload::Reload;
 
 use super::View;
 use super::quantity::{Count, Rate, Span};
@@ -16,7 +16,7 @@ const MOST_WARNINGS: usize = 100;
 
 impl View<'_> {
     pub(super) fn overview(&self) -> Html {
-        let status = Status::of(&self.desk.gateway);
+        let status = Status::of(&self.desk.gateway, &self.desk.sources.reception.listeners());
         let part = Part { order: Order::Newest, limit: 0, after: None };
         let all = Listing::of(&self.desk.gateway.roster, part, |_, _| true);
         let mut html = Html::default();

@@ -111,7 +111,7 @@ async function refresh() {
   try {
     const now = await load("/part/live?" + query(byId("filter")));
     if (mine !== asking) return;
-    for (const id of ["me", "gateway", "session-list", "denial-list"]) merge(byId(id), now.getElementById(id));
+    for (const id of ["me", "gateway", "session-list", "denial-list", "shadow"]) merge(byId(id), now.getElementById(id));
     showTools();
     if (pause > EVERY) say("The gateway answers again.");
     pause = EVERY;
