@@ -104,6 +104,22 @@ impl Gateway {
         self.draining.store(true, Ordering::Relaxed);
     }
 
+    /// Tells whether it takes new sessions, as far as it is not its records that forbid it.
+    pub(crate) fn is_serving(&self) -> bool {
+        !self.draining.load(Ordering::Relaxed)
+    }
+
+    /// How it does, in a few words.
+    pub(crate) fn in_short(&self) -> String {
+        let snapshot = self.snapshot.load();
+        let (policy, rules) = (snapshot.ruleset.generation(), snapshot.ruleset.rule_count());
+        let sessions = self.admission.open();
+        match self.unready() {
+            None => format!("{sessions} sessions, policy {policy} with {rules} rules"),
+            Some(why) => format!("{why}; {sessions} sessions, policy {policy} with {rules} rules"),
+        }
+    }
+
     /// Why no new session would be served; `None`: it would.
     pub(crate) fn unready(&self) -> Option<&'static str> {
         if self.draining.load(Ordering::Relaxed) {

@@ -32,11 +32,18 @@ pub(crate) struct Reloaded {
 pub(crate) fn run(gateway: &Arc<Gateway>, sources: &Sources, by: Agent<'_>) -> Result<Reloaded, String> {
     // One after the other: each builds on what the one before has left.
     let _alone = sources.reloading.lock().unwrap_or_else(PoisonError::into_inner);
+    let tells = gateway.is_serving();
+    if tells {
+        sources.supervisor.reloading();
+    }
     let reloaded = replace(gateway, sources);
     let (result, warnings, detail) = match &reloaded {
         Ok(reloaded) => (ReloadResult::Applied, reloaded.warnings.len(), None),
         Err(why) => (ReloadResult::Refused, 0, why.lines().find(|line| !line.trim().is_empty())),
     };
+    if tells {
+        sources.supervisor.reloaded(detail, &gateway.in_short());
+    }
     let policy = gateway.snapshot.load().ruleset.generation();
     gateway.audit.tell(&Event::Reload { by, result, policy, warnings, detail });
     gateway.last_reload.note(by, result, reloaded.as_ref().err().map(String::as_str));

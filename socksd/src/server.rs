@@ -6,13 +6,12 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use jiff::Timestamp;
 use rustix::io::Errno;
 use socks_auth::Registry;
 use socks_core::ClientIo;
 use tokio::net::TcpStream;
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::time::{Interval, MissedTickBehavior, interval, sleep};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::{Instant, interval, sleep, sleep_until};
 use tracing::{error, info, warn};
 
 use crate::admission::{Full, SessionLimits, Source, Ticket};
@@ -26,29 +25,29 @@ use crate::metrics;
 use crate::outcome::End;
 use crate::reception::Reception;
 use crate::record::Record;
-use crate::rejudge;
 use crate::reload;
 use crate::roster::Ending;
+use crate::rounds::Rounds;
 use crate::session::{Arrival, serve};
+use crate::supervisor::Supervisor;
 use crate::workers::Seats;
 
 /// Pause of an accept loop that has no descriptor or memory for another connection.
 pub(crate) const EXHAUSTED_PAUSE: Duration = Duration::from_millis(50);
 /// Pause of an accept loop while records come faster than they are written.
 const BEHIND_PAUSE: Duration = Duration::from_millis(10);
-/// How often the gateway looks after the machine's addresses and its own log.
-const LOOK_EVERY: Duration = Duration::from_secs(10);
-/// How often the clock is looked at for rules that depend on it.
-const CLOCK_EVERY: Duration = Duration::from_secs(1);
+/// How often the service manager hears that the gateway is still on its way down.
+const TELL_EVERY: Duration = Duration::from_secs(5);
 /// Descriptors of a session: the client's socket and the target's.
 const DESCRIPTORS_PER_SESSION: usize = 2;
 
-/// Where the gateway's files are, for a reload, and what it changes beside the policy.
+/// Where the gateway's files are, for a reload, what it changes beside the policy, and who is told of it.
 pub(crate) struct Sources {
     pub(crate) config: PathBuf,
     pub(crate) registry: Registry,
     pub(crate) log: Log,
     pub(crate) reception: Reception,
+    pub(crate) supervisor: Arc<Supervisor>,
     pub(crate) reloading: Mutex<()>,
 }
 
@@ -58,111 +57,85 @@ pub(crate) async fn run(
     listeners: Planned,
     sources: &Arc<Sources>,
 ) -> io::Result<()> {
-    let mut reload = signal(SignalKind::hangup())?;
-    let mut reopen = signal(SignalKind::user_defined1())?;
-    let mut stop = [signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?];
-    let reception = &sources.reception;
+    let (reception, supervisor) = (&sources.reception, &sources.supervisor);
+    let reload = signal(SignalKind::hangup())?;
+    let mut stop = Stop::listen()?;
+    let mut rounds = Rounds::begin(gateway, sources)?;
     drop(reception.change(listeners));
-    let mut flush = every(gateway.snapshot.load().settings.audit.refusals_every);
-    let mut look = every(LOOK_EVERY);
-    let mut clock = Clock::of(gateway, Timestamp::now());
-    let [terminate, interrupt] = &mut stop;
-    loop {
-        tokio::select! {
-            _ = terminate.recv() => break,
-            _ = interrupt.recv() => break,
-            _ = reload.recv() => {
-                let (gateway, sources) = (gateway.clone(), sources.clone());
-                // Reading and compiling may take long, and this thread carries sessions.
-                let reloading = tokio::task::spawn_blocking(move || drop(reload::run(&gateway, &sources, Agent::Signal)));
-                if reloading.await.is_err() {
-                    error!("nothing was reloaded: a bug of the gateway's, see above");
-                }
-            }
-            _ = reopen.recv() => gateway.audit.reopen(),
-            _ = flush.tick() => {
-                gateway.refusals.flush_if_room(&gateway.audit);
-                let period = gateway.snapshot.load().settings.audit.refusals_every;
-                if flush.period() != period {
-                    flush = every(period);
-                }
-            }
-            () = clock.change(gateway) => drop(rejudge::sweep(gateway)),
-            _ = look.tick() => {
-                reception.learn_own_addresses();
-                sources.log.tell_of_losses();
-            }
-        }
+    supervisor.ready(&gateway.in_short());
+    let serve = async {
+        stop.told().await;
+        gateway.drain();
+        supervisor.stopping();
+        reception.close().await;
+        drain(gateway, supervisor, stop.told()).await;
+    };
+    tokio::select! {
+        () = serve => {}
+        () = rounds.go_on() => {}
+        () = reload_when_told(reload, gateway, sources) => {}
     }
-    gateway.drain();
-    reception.close().await;
-    drain(gateway, async {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-    })
-    .await;
     gateway.stop();
     Ok(())
 }
 
-/// When the policy says something else for the time alone.
-struct Clock {
-    /// When that was looked up last.
-    at: Timestamp,
-    generation: u64,
-    next: Option<Timestamp>,
-}
+/// The signals that end the gateway.
+struct Stop([Signal; 2]);
 
-impl Clock {
-    fn of(gateway: &Gateway, now: Timestamp) -> Self {
-        let snapshot = gateway.snapshot.load();
-        let (generation, next) = (snapshot.ruleset.generation(), snapshot.ruleset.next_change(now));
-        Self { at: now, generation, next }
+impl Stop {
+    fn listen() -> io::Result<Self> {
+        Ok(Self([signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?]))
     }
 
-    /// Waits until a rule expires, or its hours begin or end, or the clock was set back.
-    async fn change(&mut self, gateway: &Gateway) {
-        loop {
-            let now = Timestamp::now();
-            let was_set_back = now < self.at;
-            if was_set_back || self.next.is_some_and(|next| next <= now) {
-                *self = Self::of(gateway, now);
-                return;
-            }
-            self.at = now;
-            // A reload has looked at the sessions itself.
-            if gateway.snapshot.load().ruleset.generation() != self.generation {
-                *self = Self::of(gateway, now);
-                continue;
-            }
-            let left = self.next.and_then(|next| Duration::try_from(next.duration_since(now)).ok());
-            // Nobody tells of a reload, nor when the clock is set.
-            sleep(left.unwrap_or(CLOCK_EVERY).min(CLOCK_EVERY)).await;
+    /// Waits for one of them.
+    async fn told(&mut self) {
+        let [terminate, interrupt] = &mut self.0;
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
         }
     }
 }
 
-fn every(period: Duration) -> Interval {
-    let mut interval = interval(period);
-    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    interval
+/// Reloads with each signal, for ever; signals that come during a reload are one.
+async fn reload_when_told(mut told: Signal, gateway: &Arc<Gateway>, sources: &Arc<Sources>) {
+    loop {
+        told.recv().await;
+        let (gateway, sources) = (gateway.clone(), sources.clone());
+        // Reading and compiling may take long, and this thread carries sessions.
+        let reloading =
+            tokio::task::spawn_blocking(move || drop(reload::run(&gateway, &sources, Agent::Signal)));
+        if reloading.await.is_err() {
+            error!("nothing was reloaded: a bug of the gateway's, see above");
+        }
+    }
 }
 
 /// Lets open sessions come to their end, for a while; `at_once` cuts that short.
-async fn drain(gateway: &Gateway, at_once: impl Future<Output = ()>) {
+async fn drain(gateway: &Gateway, supervisor: &Supervisor, at_once: impl Future<Output = ()>) {
     let most = gateway.snapshot.load().settings.limits.drain_timeout;
+    let until = Instant::now() + most;
     info!(sessions = gateway.admission.open(), seconds = most.as_secs_f32(), "stopping");
     tokio::select! {
         () = gateway.admission.idle() => return,
-        () = sleep(most) => {}
+        () = sleep_until(until) => {}
         () = at_once => {}
+        () = tell_of_drain(gateway, supervisor, until) => {}
     }
     let left = gateway.roster.list();
     info!(sessions = left.len(), "ending sessions that are still open");
     for live in left {
         live.end(Ending::Drained);
+    }
+}
+
+/// Tells for ever how many sessions are still open.
+async fn tell_of_drain(gateway: &Gateway, supervisor: &Supervisor, until: Instant) {
+    let mut tell = interval(TELL_EVERY);
+    loop {
+        let now = tell.tick().await;
+        let (sessions, seconds) = (gateway.admission.open(), until.duration_since(now).as_secs());
+        supervisor.still_stopping(&format!("stopping: {sessions} sessions still open, {seconds} s left"));
     }
 }
 

@@ -7,17 +7,26 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread::{self, JoinHandle};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
+use tracing::error;
+
+/// How long a thread may take to end, beside the work that blocks.
+const LAST_MOMENT: Duration = Duration::from_secs(5);
 
 /// The threads that were started to serve sessions beside the one that accepts connections.
 pub(crate) struct Workers {
-    threads: Vec<Worker>,
+    stops: Vec<oneshot::Sender<()>>,
+    /// Ends when all of them do.
+    end: Receiver<()>,
+    /// For work that blocks.
+    last_tasks: Duration,
     seats: Seats,
 }
 
@@ -37,12 +46,6 @@ pub(crate) struct Seat {
     sessions: Arc<AtomicUsize>,
 }
 
-/// A thread; it ends when `stop` is dropped.
-struct Worker {
-    stop: oneshot::Sender<()>,
-    thread: JoinHandle<()>,
-}
-
 impl Workers {
     /// Starts threads beside the one that drives `own`, so that there are `count` in all.
     ///
@@ -51,27 +54,28 @@ impl Workers {
     /// # Errors
     /// The system's, when there is no thread or no descriptor for a reactor left.
     pub(crate) fn start(own: &Runtime, count: usize, last_tasks: Duration) -> io::Result<Self> {
-        let (mut threads, mut others) = (Vec::new(), Vec::new());
+        let (mut stops, mut others) = (Vec::new(), Vec::new());
+        let (ended, end) = channel();
         for number in 1..count {
             let runtime = runtime()?;
             others.push(Seat::new(runtime.handle(), false));
-            threads.push(Worker::start(runtime, number, last_tasks)?);
+            stops.push(start(runtime, number, last_tasks, ended.clone())?);
         }
-        Ok(Self { threads, seats: Seats { own: Seat::new(own.handle(), true), others: others.into() } })
+        let seats = Seats { own: Seat::new(own.handle(), true), others: others.into() };
+        Ok(Self { stops, end, last_tasks, seats })
     }
 
     pub(crate) fn seats(&self) -> Seats {
         self.seats.clone()
     }
 
-    /// Drops the sessions of these threads, and waits for the threads.
+    /// Drops the sessions of these threads, and waits for the threads; not for one that hangs.
     pub(crate) fn stop(self) {
-        let (stops, threads): (Vec<_>, Vec<_>) =
-            self.threads.into_iter().map(|worker| (worker.stop, worker.thread)).unzip();
+        let Self { stops, end, last_tasks, .. } = self;
         drop(stops);
-        for thread in threads {
-            // A session's panic is caught with its task, and reported by the panic hook.
-            drop(thread.join());
+        // A session's panic is caught with its task, and reported by the panic hook.
+        if end.recv_timeout(last_tasks + LAST_MOMENT) == Err(RecvTimeoutError::Timeout) {
+            error!("a thread that serves sessions hangs; its sessions have no end record");
         }
     }
 }
@@ -82,18 +86,33 @@ impl Seats {
         let fewer = |best, seat| if Seat::sessions(seat) < Seat::sessions(best) { seat } else { best };
         self.others.iter().fold(&self.own, fewer)
     }
+
+    /// Waits until each thread has done something that was given to it now.
+    pub(crate) async fn answer(&self) {
+        let asked: Vec<_> =
+            [&self.own].into_iter().chain(&*self.others).map(|seat| seat.handle.spawn(async {})).collect();
+        for answer in asked {
+            // A thread that has been told to end has no more to answer.
+            drop(answer.await);
+        }
+    }
 }
 
-impl Worker {
-    fn start(runtime: Runtime, number: usize, last_tasks: Duration) -> io::Result<Self> {
-        let (stop, stopped) = oneshot::channel();
-        let thread = thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
-            // An error says that the sender is gone, which is the sign.
-            drop(runtime.block_on(stopped));
-            runtime.shutdown_timeout(last_tasks);
-        })?;
-        Ok(Self { stop, thread })
-    }
+/// Starts a thread; it ends when the sender that it gives is dropped, and drops `ended` last.
+fn start(
+    runtime: Runtime,
+    number: usize,
+    last_tasks: Duration,
+    ended: Sender<()>,
+) -> io::Result<oneshot::Sender<()>> {
+    let (stop, stopped) = oneshot::channel();
+    thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
+        // An error says that the sender is gone, which is the sign.
+        drop(runtime.block_on(stopped));
+        runtime.shutdown_timeout(last_tasks);
+        drop(ended);
+    })?;
+    Ok(stop)
 }
 
 impl Seat {
@@ -154,7 +173,6 @@ pub(crate) fn runtime() -> io::Result<Runtime> {
 #[cfg(test)]
 mod tests {
     use std::future::pending;
-    use std::sync::mpsc;
 
     use super::*;
 
@@ -185,12 +203,35 @@ mod tests {
     }
 
     #[test]
+    fn all_threads_answer_unless_one_hangs() {
+        let own = runtime().unwrap();
+        let workers = Workers::start(&own, 3, PATIENCE).unwrap();
+        let seats = workers.seats();
+        own.block_on(seats.answer());
+        let (go_on, told) = channel::<()>();
+        let (hangs, is_hanging) = channel();
+        seats.others.last().unwrap().spawn(async move {
+            hangs.send(()).unwrap();
+            let _ = told.recv();
+        });
+        is_hanging.recv().unwrap();
+        own.block_on(async {
+            let mut answer = std::pin::pin!(seats.answer());
+            let soon = tokio::time::timeout(Duration::from_millis(50), &mut answer).await;
+            assert!(soon.is_err(), "two answers of three are not all");
+            drop(go_on);
+            answer.await;
+        });
+        workers.stop();
+    }
+
+    #[test]
     fn a_session_that_panics_ends_alone_and_gives_its_place_back() {
         let own = runtime().unwrap();
         let workers = Workers::start(&own, 2, PATIENCE).unwrap();
         let seats = workers.seats();
         let seat = seats.others.last().unwrap();
-        let (told, ends) = mpsc::channel();
+        let (told, ends) = channel();
         let place = seat.place();
         seat.spawn(async move {
             let _place = place;

@@ -207,6 +207,22 @@ fn a_rule_that_expires_takes_its_sessions_with_it() {
     gateway.stop();
 }
 
+#[test]
+fn a_rule_expires_also_while_the_gateway_stops() {
+    let policy = one_rule(", on-revoke: close, expires: 2031-05-01");
+    let preload = format!("LD_PRELOAD={}", faketime().display());
+    let words = ["env", "TZ=UTC", "FAKETIME=@2031-05-01 23:59:52", &preload];
+    let setup = Setup::new().policy(&policy).limit("drain-timeout", "1h").under(&words);
+    let (gateway, echo) = (setup.start(), targets::echo());
+    let mut tunnel = Client::tunnel(gateway.address(), echo.address);
+    gateway.signal(Signal::TERM);
+    let stopping = |line: &str| line.contains("stopping").then_some(());
+    assert!(gateway.log().find(DEADLINE, stopping).is_some());
+    tunnel.expect_echo(b"still permitted");
+    revoked(&gateway, &tunnel);
+    assert!(gateway.log().wait_for_end(DEADLINE), "the last session has ended");
+}
+
 /// The library that gives a program another clock, where distributions put it.
 fn faketime() -> PathBuf {
     let folders = std::fs::read_dir("/usr/lib").expect("a system").filter_map(Result::ok);

@@ -19,6 +19,7 @@ use crate::log::Log;
 use crate::reception::Reception;
 use crate::server::{self, Intake, Sources};
 use crate::snapshot::{Checked, Snapshot};
+use crate::supervisor::Supervisor;
 use crate::workers::{self, Workers};
 
 use super::{ConfigArgument, Exit, fail, load};
@@ -64,8 +65,11 @@ pub(super) fn run(config: PathBuf, registry: Registry) -> Result<Exit, Exit> {
     let workers = Workers::start(&runtime, threads, LAST_TASKS).map_err(no_thread)?;
     let intake = Intake { gateway: gateway.clone(), seats: workers.seats(), descriptors };
     let reception = Reception::new(intake, runtime.handle().clone());
-    let reloading = Mutex::default();
-    let sources = Arc::new(Sources { config: arguments.config, registry, log, reception, reloading });
+    let supervisor = Arc::new(supervisor());
+    runtime.spawn(supervisor.clone().watch(workers.seats()));
+    let config = arguments.config;
+    let sources = Sources { config, registry, log, reception, supervisor, reloading: Mutex::default() };
+    let sources = Arc::new(sources);
     let admin = open_admin(&gateway, &sources)?;
     drop(guard);
     gateway.tell_of_start();
@@ -81,6 +85,14 @@ pub(super) fn run(config: PathBuf, registry: Registry) -> Result<Exit, Exit> {
     sources.log.tell_of_losses();
     drop(sources);
     served.map(|()| Exit::Done).map_err(|error| fail(Exit::System, format_args!("signals: {error}")))
+}
+
+/// A gateway that cannot say how it does is better than none.
+fn supervisor() -> Supervisor {
+    Supervisor::from_environment().unwrap_or_else(|error| {
+        warn!(%error, "the service manager cannot be told how the gateway does");
+        Supervisor::default()
+    })
 }
 
 fn open_audit(snapshot: &Snapshot) -> Result<Audit, Exit> {
