@@ -10,10 +10,10 @@ use crate::diagnosis::{Cause, Diagnosis, Fault};
 use crate::established::{Established, NotUsed};
 use crate::gss::{FailedStep, Progress, Usage};
 use crate::keytab::{KeytabEntry, KeytabError};
-use crate::local_names::LocalNames;
 use crate::rules::{Rules, Unfit};
 use crate::skew;
 use crate::sys::{Context, Credential, keep_configuration};
+use crate::tickets::Tickets;
 
 /// A credential that accepts contexts, one step at a time.
 ///
@@ -22,7 +22,7 @@ use crate::sys::{Context, Credential, keep_configuration};
 pub struct Acceptor {
     credential: Credential,
     rules: Arc<Rules>,
-    local_names: LocalNames,
+    tickets: Tickets,
 }
 
 /// A context on the way.
@@ -70,7 +70,7 @@ impl Acceptor {
             .store()
             .and_then(|store| Credential::acquire(Usage::Accept, rules.mechanisms(), &store))
             .map_err(Diagnosis::of)?;
-        Ok(Self { credential, rules, local_names: LocalNames::default() })
+        Ok(Self { credential, rules, tickets: Tickets::default() })
     }
 
     /// Gives the client's token to a context: a new one, or the one that the step before has left.
@@ -78,14 +78,16 @@ impl Acceptor {
     /// # Errors
     /// [`AcceptError`]; the context is gone then.
     pub fn step(&mut self, pending: Option<Pending>, token: &[u8]) -> Result<Accepted, AcceptError> {
+        // A context of several tokens has its ticket in one that is gone.
+        let first = pending.is_none().then_some(token);
         let mut context = pending.map_or_else(Context::new, |Pending(context)| context);
         let stepped = context.accept(&mut self.credential, token);
-        let (progress, token) = stepped.map_err(|failed| self.diagnose(failed, token))?;
+        let (progress, answer) = stepped.map_err(|failed| self.diagnose(failed, token))?;
         match progress {
-            Progress::Continue => Ok(Accepted::Continue { token, pending: Pending(context) }),
+            Progress::Continue => Ok(Accepted::Continue { token: answer, pending: Pending(context) }),
             Progress::Complete => {
-                let established = Established::examine(context, &self.rules, &mut self.local_names)?;
-                Ok(Accepted::Complete { token, established: Box::new(established) })
+                let established = Established::examine(context, &self.rules, &mut self.tickets, first)?;
+                Ok(Accepted::Complete { token: answer, established: Box::new(established) })
             }
         }
     }

@@ -201,9 +201,10 @@ impl Acceptance<'_> {
             }
             Accepted::Complete { token, established } => {
                 let identity = established.named();
-                debug!(%identity, service = %established.service, "context is established");
+                debug!(%identity, service = %established.ticket.service, "context is established");
                 // Groups come first: the rows that allow levels may be about them.
-                let identity = self.groups.learn(identity, self.groups.of_ticket(&established.groups)).await;
+                let identity =
+                    self.groups.learn(identity, self.groups.of_ticket(&established.ticket.groups)).await;
                 if let Some(why) = &identity.groups_missing {
                     debug!(%identity, %why, "groups are unknown");
                 }

@@ -44,6 +44,37 @@ impl<'a> Der<'a> {
         })
     }
 
+    /// What is inside the one element that is here, which has that tag and nothing behind it.
+    pub(crate) fn only(self, wanted: u8) -> Option<Self> {
+        let (tag, inside, behind) = element(self.0)?;
+        (tag == wanted && behind.is_empty() && self.is_shortest(inside)).then_some(Self(inside))
+    }
+
+    /// What is inside each of the elements here, which have these tags in this order and nothing behind them.
+    pub(crate) fn exactly<const N: usize>(self, tags: [u8; N]) -> Option<[Self; N]> {
+        let (mut rest, mut found) = (self.0, [Self(&[]); N]);
+        for (wanted, place) in tags.into_iter().zip(&mut found) {
+            let (tag, inside, behind) = element(rest)?;
+            let whole = rest.get(..rest.len() - behind.len()).map(Self)?;
+            if tag != wanted || !whole.is_shortest(inside) {
+                return None;
+            }
+            (*place, rest) = (Self(inside), behind);
+        }
+        rest.is_empty().then_some(found)
+    }
+
+    /// Tells whether the element here, with that inside, spells its length as DER demands (X.690 section 10.1).
+    fn is_shortest(self, inside: &[u8]) -> bool {
+        let len_octets = match inside.len() {
+            0..0x80 => 1,
+            0x80..0x100 => 2,
+            0x100..0x1_0000 => 3,
+            _ => 4,
+        };
+        self.0.len() == 1 + len_octets + inside.len()
+    }
+
     /// A field that is an integer without sign.
     pub(crate) fn integer(self, number: u8) -> Option<u32> {
         let octets = self.find(field(number))?.enter(&[INTEGER])?.0;
@@ -96,6 +127,30 @@ mod tests {
         assert_eq!(sequence.integer(1), None);
         assert_eq!(sequence.octets(2), Some(&[7, 8, 9][..]));
         assert_eq!(Der(&octets).enter(&[application(14)]), None);
+    }
+
+    #[test]
+    fn elements_that_must_be_exact_are_spelt_in_one_way() {
+        let tags = [0xA0, 0xA1];
+        let table: [(&[u8], bool); 7] = [
+            (&[0xA0, 1, 7, 0xA1, 0], true),
+            (&[0xA1, 0, 0xA0, 1, 7], false),
+            (&[0xA0, 1, 7], false),
+            (&[0xA0, 1, 7, 0xA1, 0, 0xA2, 0], false),
+            (&[0xA0, 0x81, 1, 7, 0xA1, 0], false),
+            (&[0xA0, 1, 7, 0xA1, 0x82, 0, 0], false),
+            (&[0xA0, 2, 7, 0xA1, 0], false),
+        ];
+        for (octets, is_exact) in table {
+            assert_eq!(Der(octets).exactly(tags).is_some(), is_exact, "{octets:?}");
+        }
+        for (octets, is_exact) in
+            [(&[0x30, 1, 7][..], true), (&[0x30, 1, 7, 0], false), (&[0x30, 0x81, 1, 7], false)]
+        {
+            assert_eq!(Der(octets).only(SEQUENCE).is_some(), is_exact, "{octets:?}");
+        }
+        let long = [&[0x30, 0x81, 0x80][..], &[7; 0x80]].concat();
+        assert_eq!(Der(&long).only(SEQUENCE), Some(Der(&[7; 0x80])));
     }
 
     #[test]

@@ -1,44 +1,31 @@
 //! What an established context tells of the client.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Instant;
 
-use socks_auth::groups::LOCAL_NAME;
-use socks_core::{Identity, Principal, Timestamp};
+use socks_core::{Identity, Timestamp};
 
-use crate::attributes::Attributes;
 use crate::cfx::{self, ContextKeys, Enctype, KeyOrigin, Role};
-use crate::groups::{TicketGroups, TicketUse};
+use crate::groups::TicketUse;
 use crate::gss::{Failure, Lucid, flag};
-use crate::local_names::{LocalNames, Unknown};
 use crate::mit::{self, Ordering};
 use crate::negotiation::server::Encryption;
 use crate::protect::Halves;
 use crate::rules::{Candidate, Engine, Rules, Unfit};
-use crate::sys::{Context, Name};
-
-/// The attribute that holds a ticket's authentication indicators (RFC 8129).
-const INDICATORS: &str = "auth-indicators";
+use crate::sys::Context;
+use crate::ticket::Ticket;
+use crate::tickets::{TicketId, Tickets};
 
 /// A context that is established on the acceptor's side, with all that is known of the client.
 #[non_exhaustive]
 pub struct Established {
-    /// The client's principal.
-    pub client: Principal,
-    /// The local user that krb5.conf maps it to, if it does.
-    pub local_name: Option<Box<str>>,
-    /// The principal that the client has asked for: ours.
-    pub service: Box<str>,
+    /// What the client's ticket tells.
+    pub ticket: Arc<Ticket>,
     /// The number of the session key's encryption type.
     pub enctype: u32,
     /// The ticket's own end.
     pub ticket_end: Option<Timestamp>,
-    /// How the client has authenticated to the key distribution centre, if that vouches for it (RFC 8129).
-    pub indicators: Vec<Box<str>>,
-    /// The client's own SID, when its ticket tells the groups.
-    pub sid: Option<Box<str>>,
-    /// What its ticket says of the client's groups (MS-PAC section 2.5).
-    pub groups: TicketGroups,
     /// Whether messages may be encrypted.
     pub encryption: Encryption,
     /// Its messages' protection.
@@ -66,35 +53,29 @@ impl From<Unfit> for NotUsed {
 
 impl Established {
     /// Judges a context that the library has accepted, and asks it for everything.
+    ///
+    /// `token` is the one that made it, where one was enough: whose ticket is known already is not asked about again.
     pub(crate) fn examine(
         context: Context,
         rules: &Rules,
-        local_names: &mut LocalNames,
+        tickets: &mut Tickets,
+        token: Option<&[u8]>,
     ) -> Result<Self, NotUsed> {
         let facts = context.facts()?;
         let lucid = context.keys()?;
-        let service = facts.acceptor.display()?.into_boxed_str();
+        let ticket = tickets.told(token.and_then(TicketId::of), Instant::now(), || Ticket::ask(&context))?;
         let keys = ContextKeys::from(&lucid);
         rules.judge(Candidate {
             flags: facts.flags,
             is_krb5: facts.is_krb5,
             enctype: keys.enctype,
             key_origin: keys.origin,
-            service: &service,
+            service: &ticket.service,
         })?;
-        let name = facts.initiator.display()?;
-        let Ok(client) = name.parse() else { return Err(Unfit::Name(name.into()).into()) };
-        let attributes = Attributes::of(&facts.initiator);
-        let (sid, groups) = TicketGroups::read(&attributes);
         Ok(Self {
-            client,
-            local_name: local_names.local(&name, Instant::now(), || local(&facts.initiator)),
-            service,
+            ticket,
             enctype: keys.enctype,
             ticket_end: Timestamp::from_second(lucid.ends_at.into()).ok(),
-            indicators: indicators(&attributes),
-            sid,
-            groups,
             encryption: Encryption::of(facts.flags),
             halves: protect(context, &lucid, &keys, rules.engine)?,
         })
@@ -102,27 +83,14 @@ impl Established {
 
     /// The identity that it proves, with the groups that the ticket tells, unknown if it tells none.
     pub fn identity(&self) -> Identity {
-        self.groups.answers(TicketUse::Counts).apply(self.named(), Timestamp::now())
+        self.ticket.groups.answers(TicketUse::Counts).apply(self.named(), Timestamp::now())
     }
 
     /// The identity before anybody has asked for its groups.
     pub(crate) fn named(&self) -> Identity {
-        let mut identity = Identity::principal(self.client.clone());
+        let mut identity = self.ticket.identity();
         identity.valid_until = self.ticket_end;
-        let mut attribute = |name: &str, value: &str| {
-            identity.attributes.insert(name.into(), value.into());
-        };
-        attribute("service", &self.service);
-        attribute("enctype", &enctype_name(self.enctype));
-        if let Some(local_name) = &self.local_name {
-            attribute(LOCAL_NAME, local_name);
-        }
-        if let Some(sid) = &self.sid {
-            attribute("sid", sid);
-        }
-        if !self.indicators.is_empty() {
-            attribute("indicators", &self.indicators.join(","));
-        }
+        identity.attributes.insert("enctype".into(), enctype_name(self.enctype).into());
         identity
     }
 }
@@ -169,21 +137,6 @@ pub(crate) fn protect(
     mit::halves(context, ordering)
 }
 
-/// The local user that krb5.conf maps a name to, if it does.
-fn local(name: &Name) -> Result<Option<Box<str>>, Unknown> {
-    match name.local() {
-        Ok(local) => Ok(Some(local.into())),
-        Err(failure) if failure.is_unavailable() => Ok(None),
-        Err(_) => Err(Unknown),
-    }
-}
-
-fn indicators(client: &Attributes<'_>) -> Vec<Box<str>> {
-    let values = client.values(INDICATORS).unwrap_or_default();
-    let vouched = values.into_iter().filter(|value| value.authenticated);
-    vouched.filter_map(|value| String::from_utf8(value.octets).ok()).map(String::into_boxed_str).collect()
-}
-
 /// What the record calls an encryption type.
 fn enctype_name(number: u32) -> String {
     Enctype::from_number(number).map_or_else(|| format!("enctype {number}"), |enctype| enctype.to_string())
@@ -192,8 +145,8 @@ fn enctype_name(number: u32) -> String {
 impl fmt::Debug for Established {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Established")
-            .field("client", &self.client)
-            .field("service", &self.service)
+            .field("client", &self.ticket.client)
+            .field("service", &self.ticket.service)
             .field("enctype", &self.enctype)
             .finish_non_exhaustive()
     }

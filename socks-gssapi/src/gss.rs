@@ -150,10 +150,14 @@ pub(crate) struct FailedStep {
     pub(crate) token: Vec<u8>,
 }
 
-/// What is known of an established context.
-pub(crate) struct Facts {
+/// Who is at the two ends of a context.
+pub(crate) struct Names {
     pub(crate) initiator: Name,
     pub(crate) acceptor: Name,
+}
+
+/// What is known of an established context.
+pub(crate) struct Facts {
     pub(crate) flags: u32,
     /// Whether Kerberos itself made it, whatever negotiated it.
     pub(crate) is_krb5: bool,

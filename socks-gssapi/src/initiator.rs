@@ -163,7 +163,7 @@ impl Initiator {
         let lucid = self.context.keys()?;
         let keys = ContextKeys::from(&lucid);
         debug_assert_eq!(keys.role, Role::Initiator);
-        let service = facts.acceptor.display()?.into_boxed_str();
+        let service = self.context.names()?.acceptor.display()?.into_boxed_str();
         let halves = protect(self.context, &lucid, &keys, self.engine)?;
         Ok(Initiated::Complete { token, halves, service })
     }

@@ -14,8 +14,8 @@ use zeroize::Zeroizing;
 
 use crate::gss::oid::{KRB5, LUCID_KEYS, NO_CI_FLAGS, Oid};
 use crate::gss::{
-    AttributeValue, Facts, FailedStep, Failure, Lucid, LucidKey, Mechanisms, NameKind, Progress, Unwrapped,
-    Usage, Verdict,
+    AttributeValue, Facts, FailedStep, Failure, Lucid, LucidKey, Mechanisms, NameKind, Names, Progress,
+    Unwrapped, Usage, Verdict,
 };
 use crate::initiator::Request;
 use crate::lucid;
@@ -346,24 +346,14 @@ impl Context {
         stepped(answer, &output)
     }
 
-    /// What is known of the context, once it is established.
+    /// What kind of context it is, once it is established.
     pub(crate) fn facts(&self) -> Result<Facts, Failure> {
         let (mut flags, mut mechanism) = (0, ptr::null_mut());
-        let (mut initiator, mut acceptor) = (Name(ptr::null_mut()), Name(ptr::null_mut()));
         // SAFETY: the context is alive or null, which the library refuses; all other pointers are to locals,
         // and null for results that nobody asks.
         called(|minor| unsafe {
-            c::gss_inquire_context(
-                minor,
-                self.0,
-                &mut initiator.0,
-                &mut acceptor.0,
-                ptr::null_mut(),
-                &mut mechanism,
-                &mut flags,
-                ptr::null_mut(),
-                ptr::null_mut(),
-            )
+            let (name, end, way) = (ptr::null_mut(), ptr::null_mut(), ptr::null_mut());
+            c::gss_inquire_context(minor, self.0, name, name, end, &mut mechanism, &mut flags, way, way)
         })?;
         // SAFETY: null, or the library's own description, which it never releases.
         let is_krb5 = unsafe { mechanism.as_ref() }.is_some_and(|oid| {
@@ -371,7 +361,20 @@ impl Context {
             // SAFETY: a description's elements are as many octets as it says.
             unsafe { described(&elements) == KRB5 }
         });
-        Ok(Facts { initiator, acceptor, flags, is_krb5 })
+        Ok(Facts { flags, is_krb5 })
+    }
+
+    /// Who is at the two ends of the context, once it is established.
+    pub(crate) fn names(&self) -> Result<Names, Failure> {
+        let (mut initiator, mut acceptor) = (Name(ptr::null_mut()), Name(ptr::null_mut()));
+        // SAFETY: the context is alive or null, which the library refuses; all other pointers are to locals,
+        // and null for results that nobody asks.
+        called(|minor| unsafe {
+            let (end, mechanism, flags) = (ptr::null_mut(), ptr::null_mut(), ptr::null_mut());
+            let (initiator, acceptor, way) = (&mut initiator.0, &mut acceptor.0, ptr::null_mut());
+            c::gss_inquire_context(minor, self.0, initiator, acceptor, end, mechanism, flags, way, way)
+        })?;
+        Ok(Names { initiator, acceptor })
     }
 
     /// Exports the keys of an established context, which stays as it is.

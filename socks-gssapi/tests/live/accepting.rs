@@ -34,10 +34,29 @@ fn a_context_tells_who_the_client_is() {
         assert_eq!(attributes, expected);
         let left = identity.valid_until.unwrap().as_second() - Timestamp::now().as_second();
         assert!((3600..=24 * 3600 + 1).contains(&left), "the ticket's own end: {left} seconds");
-        assert_eq!(established.groups, TicketGroups::Absent, "this key distribution centre knows no groups");
+        assert_eq!(
+            established.ticket.groups,
+            TicketGroups::Absent,
+            "this key distribution centre knows no groups"
+        );
         let missing = identity.groups_missing.expect("a reason");
         assert!(missing.starts_with("source `pac`: ticket has no groups"), "{missing}");
         assert!(identity.groups.is_empty());
+    });
+}
+
+#[test]
+fn a_ticket_is_asked_about_once_by_each_acceptor() {
+    in_realm("accepting::a_ticket_is_asked_about_once_by_each_acceptor", ordinary, || {
+        let mut acceptors = [acceptor(rules()), acceptor(rules())];
+        let mut told = |which: usize| {
+            let acceptor = acceptors.get_mut(which).unwrap();
+            establish(acceptor, initiator(&ClientRules::default())).unwrap().1.ticket
+        };
+        let (first, again, elsewhere) = (told(0), told(0), told(1));
+        assert!(Arc::ptr_eq(&first, &again), "the same ticket in another request");
+        assert!(!Arc::ptr_eq(&first, &elsewhere), "another acceptor asks itself");
+        assert_eq!(first, elsewhere);
     });
 }
 
@@ -51,8 +70,8 @@ fn a_principal_without_local_name_has_none() {
     };
     in_realm("accepting::a_principal_without_local_name_has_none", prepare, || {
         let (_, established) = establish(&mut acceptor(rules()), initiator(&ClientRules::default())).unwrap();
-        assert_eq!(established.client.components(), ["svc".into(), "batch".into()]);
-        assert_eq!(established.local_name, None);
+        assert_eq!(established.ticket.client.components(), ["svc".into(), "batch".into()]);
+        assert_eq!(established.ticket.local_name, None);
     });
 }
 
