@@ -6,8 +6,10 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tracing::error;
-use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::layer::{Layered, SubscriberExt};
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{Layer, Registry, fmt, reload};
 
 use crate::config::{LogConfig, LogFormat};
 
@@ -21,7 +23,14 @@ pub(crate) const GATHER: Duration = Duration::from_millis(10);
 pub(crate) struct Log {
     lines: Arc<Lines>,
     writer: Option<JoinHandle<()>>,
+    level: reload::Handle<LevelFilter, Registry>,
+    format: reload::Handle<Format, Leveled>,
 }
+
+/// All events that the level lets through.
+type Leveled = Layered<reload::Layer<LevelFilter, Registry>, Registry>;
+/// How they look.
+type Format = Box<dyn Layer<Leveled> + Send + Sync>;
 
 impl Log {
     pub(crate) fn start(config: &LogConfig) -> io::Result<Self> {
@@ -29,20 +38,18 @@ impl Log {
         let shared = Arc::clone(&lines);
         let write = move || shared.write_all(io::stderr());
         let writer = std::thread::Builder::new().name("log".into()).spawn(write)?;
-        let log = Self { lines, writer: Some(writer) };
-        let filter =
-            EnvFilter::builder().with_default_directive(LevelFilter::INFO.into()).parse_lossy(&config.level);
-        let lines = Arc::clone(&log.lines);
-        let builder = tracing_subscriber::fmt()
-            .with_env_filter(filter)
-            .with_writer(move || Line(Arc::clone(&lines)))
-            .with_target(false);
+        let (leveled, level) = reload::Layer::new(config.level);
+        let (formatted, format) = reload::Layer::new(lines.format(config.format));
         // A second gateway in one process (a test) keeps the first one's log.
-        let _ = match config.format {
-            LogFormat::Json => builder.json().flatten_event(true).try_init(),
-            LogFormat::Text => builder.with_ansi(false).try_init(),
-        };
-        Ok(log)
+        let _ = tracing_subscriber::registry().with(leveled).with(formatted).try_init();
+        Ok(Self { lines, writer: Some(writer), level, format })
+    }
+
+    /// Writes by another configuration from now on.
+    pub(crate) fn change(&self, config: &LogConfig) {
+        // Where this fails the log is not ours, see above.
+        let _ = self.level.reload(config.level);
+        let _ = self.format.reload(self.lines.format(config.format));
     }
 
     /// Says how many lines are missing, if some are that were not told of yet.
@@ -79,6 +86,16 @@ struct Waiting {
 }
 
 impl Lines {
+    /// What writes events here.
+    fn format(self: &Arc<Self>, format: LogFormat) -> Format {
+        let lines = Arc::clone(self);
+        let layer = fmt::layer().with_writer(move || Line(Arc::clone(&lines))).with_target(false);
+        match format {
+            LogFormat::Json => layer.json().flatten_event(true).boxed(),
+            LogFormat::Text => layer.with_ansi(false).boxed(),
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }

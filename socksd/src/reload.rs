@@ -6,6 +6,7 @@ use std::time::Duration;
 use tracing::{error, info, warn};
 
 use crate::audit::{self, Agent, Event, ReloadResult};
+use crate::config::{AdminConfig, Settings};
 use crate::gateway::Gateway;
 use crate::listeners::Planned;
 use crate::rejudge::{self, Swept};
@@ -63,8 +64,10 @@ fn replace(gateway: &Arc<Gateway>, sources: &Sources) -> Result<Reloaded, String
     gateway.metrics.reload(prepared.is_ok());
     let Prepared { snapshot, audit, listeners } =
         prepared.inspect_err(|why| error!("nothing was reloaded: {why}"))?;
-    let mut warnings = snapshot.warnings.clone();
-    warnings.extend(needs_restart(&before, &snapshot));
+    if snapshot.settings.log != before.settings.log {
+        sources.log.change(&snapshot.settings.log);
+    }
+    let warnings = snapshot.warnings.clone();
     for warning in &warnings {
         warn!("{warning}");
     }
@@ -87,15 +90,23 @@ fn prepare(gateway: &Gateway, sources: &Sources, before: &Snapshot) -> Result<Pr
     let audit = gateway.audit.prepare(&snapshot.settings.audit).map_err(|error| error.to_string())?;
     let listeners = sources.reception.plan(&snapshot.listeners).map_err(|error| error.to_string())?;
     snapshot.entrances = listeners.entrances();
+    snapshot.warnings.extend(needs_restart(sources, &snapshot.settings));
     Ok(Prepared { snapshot, audit, listeners })
 }
 
-/// Some keys are read only once.
-fn needs_restart(before: &Snapshot, now: &Snapshot) -> Vec<String> {
-    let (old, new) = (&before.settings, &now.settings);
-    let unchanged = [("log", old.log == new.log), ("admin", old.admin == new.admin)];
-    let changed = unchanged.into_iter().filter(|(_, unchanged)| !unchanged);
-    changed
-        .map(|(key, _)| format!("`{key}` has changed, which takes a restart; everything else is in force"))
-        .collect()
+/// Where the admin listener listens is read only once; who may come there is not.
+fn needs_restart(sources: &Sources, now: &Settings) -> Option<String> {
+    let place = |config: &Option<AdminConfig>| {
+        config.as_ref().map(|config| (config.socket.clone(), config.mode, config.http))
+    };
+    let text = match (&sources.admin, &now.admin) {
+        (opened, now) if place(opened) == place(now) => return None,
+        (Some(_), None) => {
+            "`admin` is gone, and its listener stays for root and the gateway's own user until a restart"
+        }
+        _ => {
+            "`admin` listens elsewhere (`socket`, `mode`, `http`) only after a restart; everything else is in force"
+        }
+    };
+    Some(text.to_owned())
 }

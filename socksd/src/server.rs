@@ -16,7 +16,7 @@ use tracing::{error, info, warn};
 
 use crate::admission::{Full, SessionLimits, Source, Ticket};
 use crate::audit::Agent;
-use crate::config::Limits;
+use crate::config::{AdminConfig, Limits};
 use crate::forwarded::Awaited;
 use crate::gateway::Gateway;
 use crate::listeners::{BACKLOG, Listening, Planned};
@@ -48,6 +48,8 @@ pub(crate) struct Sources {
     pub(crate) log: Log,
     pub(crate) reception: Reception,
     pub(crate) supervisor: Arc<Supervisor>,
+    /// By which configuration the admin listener was opened.
+    pub(crate) admin: Option<AdminConfig>,
     pub(crate) reloading: Mutex<()>,
 }
 

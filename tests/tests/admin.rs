@@ -240,6 +240,10 @@ fn the_socket_knows_who_may_look_and_who_may_act() {
     let refused = as_stranger(&["reload"]);
     assert_eq!(refused.code, Some(77), "{refused}");
     assert!(refused.stderr.contains("only an operator"), "{refused}");
+    gateway.edit("socksd.yaml", "mode: '0666'", "mode: '0666', viewers: []");
+    gateway.command(&["reload"]).succeeded();
+    let refused = as_stranger(&["status"]);
+    assert_eq!(refused.code, Some(77), "who is struck off the list is not let in: {refused}");
 }
 
 #[test]

@@ -2,13 +2,14 @@
 
 use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use tests::targets::echo;
-use tests::{Client, DEADLINE, Gateway, Setup};
+use tests::{Client, DEADLINE, Gateway, Setup, command, program};
 
 const ADMIN: &str = "{ socket: admin.sock }";
 /// Who comes to `staff` may go anywhere, who comes to `guests` nowhere but to port 9.
@@ -208,6 +209,50 @@ fn a_removed_listener_that_a_rule_still_names_refuses_the_reload() {
     assert_eq!(refused.code, Some(78), "{refused}");
     assert!(refused.stderr.contains("guests") && refused.stderr.contains("policy.yaml:4"), "{refused}");
     assert!(!is_refused(gateway.listener("guests")));
+}
+
+#[test]
+fn level_and_format_of_the_log_change() {
+    let (gateway, echo) = (Setup::new().key("admin", ADMIN).start(), echo());
+    let reload = |from, to| {
+        gateway.edit("socksd.yaml", from, to);
+        gateway.command(&["reload"]).succeeded();
+    };
+    let visit = || {
+        let mut client = Client::tunnel(gateway.address(), echo.address);
+        client.expect_echo(b"hello");
+        let local = client.local();
+        drop(client);
+        gateway.session_of(local);
+        local.to_string()
+    };
+    reload("level: info", "level: warn");
+    let quiet = visit();
+    reload("format: json, level: warn", "format: text, level: info");
+    let loud = visit();
+    let line = gateway.log().find(DEADLINE, |line| line.contains(&loud).then(|| line.to_owned()));
+    let line = line.expect("sessions are told of again");
+    assert!(!line.starts_with('{') && line.contains(" INFO "), "{line}");
+    assert!(!gateway.log().text().contains(&quiet), "{}", gateway.log().text());
+}
+
+#[test]
+fn who_may_ask_the_gateway_changes_and_where_takes_a_restart() {
+    let gateway = Setup::new().key("admin", "{ socket: admin.sock, viewers: [] }").start();
+    gateway.edit("socksd.yaml", "socket: admin.sock", "socket: other.sock");
+    let old = gateway.folder().file("admin.sock");
+    assert_eq!(gateway.command(&["reload"]).code, Some(69), "nobody listens there");
+    let ask = |words: &[&str]| {
+        let mut program = Command::new(program::built("socksd"));
+        program.args(words).arg("--socket").arg(&old);
+        command::run(&mut program, DEADLINE)
+    };
+    for _ in 0..2 {
+        let reloaded = ask(&["reload"]).succeeded();
+        assert!(reloaded.stderr.contains("`admin` listens elsewhere"), "{reloaded}");
+    }
+    let status = ask(&["status"]).succeeded().text();
+    assert!(status.contains("only after a restart"), "{status}");
 }
 
 #[test]

@@ -55,9 +55,12 @@ pub(super) struct Caller {
 }
 
 impl Guests {
-    pub(super) fn of(config: &AdminConfig) -> Self {
-        let AdminConfig { operators, viewers, token, .. } = config.clone();
-        Self { operators, viewers, token }
+    /// Where the section is gone, those whom nobody can keep out.
+    pub(super) fn of(config: Option<&AdminConfig>) -> Self {
+        match config.cloned() {
+            Some(AdminConfig { operators, viewers, token, .. }) => Self { operators, viewers, token },
+            None => Self { operators: Vec::new(), viewers: Some(Vec::new()), token: None },
+        }
     }
 
     /// What the kernel's word about a user and his groups is worth.

@@ -39,7 +39,6 @@ const CONNECTION_TIMEOUT: Duration = Duration::from_secs(120);
 pub(super) struct Doors {
     unix: Option<UnixListener>,
     http: Option<TcpListener>,
-    guests: Arc<Guests>,
 }
 
 impl Doors {
@@ -47,7 +46,7 @@ impl Doors {
         let unix = config.socket.as_deref().map(|path| open_unix(path, config.mode)).transpose()?;
         let http = config.http.map(open_http).transpose()?;
         let (unix, file) = unix.unzip();
-        Ok((Self { unix, http, guests: Arc::new(Guests::of(config)) }, file))
+        Ok((Self { unix, http }, file))
     }
 
     /// Where browsers reach it.
@@ -59,9 +58,11 @@ impl Doors {
     pub(super) async fn serve(self, desk: Arc<Desk>) {
         // Those who may only look cannot keep operators out.
         let [unix_places, http_places] = [0, 1].map(|_| Arc::new(Semaphore::new(MOST_CONNECTIONS)));
-        let Self { unix, http, guests } = self;
-        let router = api::router(desk);
-        let visit = |way, place| Visit { way, guests: guests.clone(), router: router.clone(), _place: place };
+        let Self { unix, http } = self;
+        let router = api::router(desk.clone());
+        // By the configuration in force: who is struck off the list is not let in again.
+        let guests = || Arc::new(Guests::of(desk.gateway.snapshot.load().settings.admin.as_ref()));
+        let visit = |way, place| Visit { way, guests: guests(), router: router.clone(), _place: place };
         let by_unix = async {
             let Some(unix) = unix else { return };
             loop {

@@ -67,9 +67,15 @@ pub(super) fn run(config: PathBuf, registry: Registry) -> Result<Exit, Exit> {
     let reception = Reception::new(intake, runtime.handle().clone());
     let supervisor = Arc::new(supervisor());
     runtime.spawn(supervisor.clone().watch(workers.seats()));
-    let config = arguments.config;
-    let sources = Sources { config, registry, log, reception, supervisor, reloading: Mutex::default() };
-    let sources = Arc::new(sources);
+    let sources = Arc::new(Sources {
+        config: arguments.config,
+        registry,
+        log,
+        reception,
+        supervisor,
+        admin: gateway.snapshot.load().settings.admin.clone(),
+        reloading: Mutex::default(),
+    });
     let admin = open_admin(&gateway, &sources)?;
     drop(guard);
     gateway.tell_of_start();
@@ -100,8 +106,7 @@ fn open_audit(snapshot: &Snapshot) -> Result<Audit, Exit> {
 }
 
 fn open_admin(gateway: &Arc<Gateway>, sources: &Arc<Sources>) -> Result<Option<Admin>, Exit> {
-    let snapshot = gateway.snapshot.load();
-    let Some(config) = &snapshot.settings.admin else { return Ok(None) };
+    let Some(config) = &sources.admin else { return Ok(None) };
     let desk = Desk::new(gateway.clone(), sources.clone());
     Admin::start(config, desk).map(Some).map_err(|error| fail(Exit::Unavailable, error))
 }

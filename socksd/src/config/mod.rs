@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use socks_config::{Document, Fields, Findings, Node, value};
 use socks_policy::Nat64;
+use tracing_subscriber::filter::LevelFilter;
 
 pub(crate) use admin::{AdminConfig, Member, Token};
 #[cfg(test)]
@@ -79,12 +80,12 @@ impl<'a> PolicyFile<'a> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct LogConfig {
     pub(crate) format: LogFormat,
-    pub(crate) level: String,
+    pub(crate) level: LevelFilter,
 }
 
 impl Default for LogConfig {
     fn default() -> Self {
-        Self { format: LogFormat::Text, level: "info".into() }
+        Self { format: LogFormat::Text, level: LevelFilter::INFO }
     }
 }
 
@@ -185,9 +186,15 @@ fn log(node: &Node, findings: &mut Findings) -> LogConfig {
     if let Some(format) = word(&mut fields, "format", &formats, findings) {
         config.format = format;
     }
-    let levels = ["error", "warn", "info", "debug", "trace"].map(|level| (level, level));
+    let levels = [
+        ("error", LevelFilter::ERROR),
+        ("warn", LevelFilter::WARN),
+        ("info", LevelFilter::INFO),
+        ("debug", LevelFilter::DEBUG),
+        ("trace", LevelFilter::TRACE),
+    ];
     if let Some(level) = word(&mut fields, "level", &levels, findings) {
-        config.level = level.into();
+        config.level = level;
     }
     fields.finish(findings);
     config

@@ -53,7 +53,7 @@ fn every_key_of_the_reference_is_read() {
     assert_eq!(settings.audit.targets.len(), 1);
     assert_eq!(settings.audit.targets[0].terms.on_failure, OnAuditFailure::Continue);
     assert_eq!((settings.audit.refusals_every.as_secs(), settings.audit.start), (8, true));
-    assert_eq!((settings.log.format, &*settings.log.level), (LogFormat::Json, "debug"));
+    assert_eq!((settings.log.format, settings.log.level), (LogFormat::Json, LevelFilter::DEBUG));
 }
 
 #[test]
