@@ -116,6 +116,13 @@ pub enum AuthError {
         /// The name that was proven.
         claimed: Option<Box<str>>,
     },
+    /// Too many logins under this name have failed from where the client is; its proof was not looked at, and the
+    /// method has told the client the same as for a wrong one.
+    #[error("locked out: too many failed logins under this name from this source")]
+    LockedOut {
+        /// The name that the client claimed.
+        claimed: Box<str>,
+    },
     /// The client's octets are no message of the method.
     #[error("malformed message: {0}")]
     Malformed(#[from] DecodeError),

@@ -6,6 +6,9 @@
 //!
 //! Groups that a method does not learn from its own proof come from the sources in [`groups`].
 //!
+//! A method whose proofs can be guessed asks before it judges one ([`AuthSession::attempt`]), so that guessing becomes
+//! slow and ends in a lock.
+//!
 //! A method sees an [`AuthSession`]: a byte pipe and what is known of the client, never a socket, a policy or
 //! a configuration file.
 //!
@@ -39,6 +42,7 @@
 mod authenticator;
 mod factory;
 pub mod groups;
+mod logins;
 pub mod none;
 pub mod password;
 mod registry;
@@ -48,6 +52,7 @@ pub mod testing;
 pub use async_trait::async_trait;
 pub use authenticator::{AuthError, Authenticated, Authenticator, Figures};
 pub use factory::{AuthenticatorFactory, BuildContext, BuildError, NoOptions};
+pub use logins::{Attempt, Lockout, LoginGuard, Passage, Standing};
 pub use registry::{DuplicateKind, Registry};
 pub use session::{AuthSession, BytePipe, ClientInfo, LevelPolicy};
 pub use socks_config::value::{Size, Span};

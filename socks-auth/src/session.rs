@@ -8,7 +8,8 @@ use socks_core::wire::{Decode, Encode};
 use socks_core::{Identity, IdentityName, Levels};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-use crate::AuthError;
+use crate::logins::Unguarded;
+use crate::{Attempt, AuthError, Lockout, LoginGuard};
 
 /// A stream of octets in both directions: a socket, or a pipe in memory.
 pub trait BytePipe: AsyncRead + AsyncWrite + Unpin + Send {}
@@ -52,6 +53,7 @@ pub struct AuthSession<'a> {
     received: &'a mut BytesMut,
     client: ClientInfo,
     policy: &'a dyn LevelPolicy,
+    guard: &'a dyn LoginGuard,
 }
 
 impl<'a> AuthSession<'a> {
@@ -62,7 +64,14 @@ impl<'a> AuthSession<'a> {
         client: ClientInfo,
         policy: &'a dyn LevelPolicy,
     ) -> Self {
-        Self { pipe, received, client, policy }
+        Self { pipe, received, client, policy, guard: &Unguarded }
+    }
+
+    /// The same session; failed logins are counted by `guard`.
+    #[must_use]
+    pub fn guarded_by(mut self, guard: &'a dyn LoginGuard) -> Self {
+        self.guard = guard;
+        self
     }
 
     /// Receives one message.
@@ -135,6 +144,18 @@ impl<'a> AuthSession<'a> {
     /// whether it may let the client in at all ([`AuthSession::require_unprotected`]).
     pub fn levels(&self, identity: &Identity) -> Levels {
         self.policy.levels(identity)
+    }
+
+    /// Begins to judge a login under the `name` that the client sent, and that records show as `claimed`.
+    ///
+    /// For methods whose proofs can be guessed. It makes failures slow by name, and locks out a source that fails too
+    /// often under one name; the method tells the [`Attempt`] how it came out before it answers. A method that does not ask
+    /// is never slowed down, and nobody is locked out of it.
+    ///
+    /// # Errors
+    /// [`Lockout`]: the proof must not be looked at.
+    pub fn attempt(&self, name: &[u8], claimed: impl Into<Box<str>>) -> Result<Attempt<'a>, Lockout> {
+        Attempt::begin(self.guard, name, claimed)
     }
 
     /// Checks that the policy lets this client go on without protection.

@@ -13,8 +13,10 @@
 
 mod client;
 mod fake;
+mod guard;
 mod play;
 
 pub use client::{Client, End};
 pub use fake::{FakePolicy, FakeSession};
+pub use guard::FakeGuard;
 pub use play::{CheckFailure, check};

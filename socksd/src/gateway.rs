@@ -18,6 +18,7 @@ use crate::admission::{Admission, RuleSessions};
 use crate::audit::{Audit, Event};
 use crate::denials::Denials;
 use crate::last_reload::LastReload;
+use crate::logins::Logins;
 use crate::metrics::Metrics;
 use crate::own::{OwnSockets, Transport};
 use crate::refusals::Refusals;
@@ -44,6 +45,8 @@ pub(crate) struct Gateway {
     pub(crate) refusals: Refusals,
     pub(crate) denials: Denials,
     pub(crate) last_reload: LastReload,
+    /// What failed logins have brought.
+    pub(crate) logins: Logins,
     pub(crate) audit: Audit,
     pub(crate) metrics: Metrics,
     pub(crate) relayer: Relayer,
@@ -72,6 +75,7 @@ impl Gateway {
             refusals: Refusals::new(),
             denials: Denials::default(),
             last_reload: LastReload::default(),
+            logins: Logins::new(),
             audit,
             metrics: Metrics::new(),
             relayer: Relayer::new(relay),

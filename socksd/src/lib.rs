@@ -29,6 +29,7 @@ mod last_reload;
 mod listen;
 mod listeners;
 mod log;
+mod logins;
 mod metrics;
 mod outcome;
 mod own;

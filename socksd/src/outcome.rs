@@ -182,7 +182,9 @@ impl End {
             | Self::ProxyHeaderRefused
             | Self::NoAcceptableMethod
             | Self::LevelNotAllowed
-            | Self::Auth(AuthError::Refused { .. } | AuthError::LevelRefused { .. })
+            | Self::Auth(
+                AuthError::Refused { .. } | AuthError::LevelRefused { .. } | AuthError::LockedOut { .. },
+            )
             | Self::RuleFull
             | Self::OtherFamily { .. }
             | Self::UpstreamCannot { .. }
@@ -293,6 +295,7 @@ impl End {
             Self::Auth(AuthError::Refused { claimed, .. } | AuthError::LevelRefused { claimed }) => {
                 claimed.as_deref()
             }
+            Self::Auth(AuthError::LockedOut { claimed }) => Some(claimed),
             _ => None,
         }
     }
@@ -403,6 +406,7 @@ fn auth_cause(error: &AuthError) -> &'static str {
     match error {
         AuthError::Refused { .. } => "authentication-refused",
         AuthError::LevelRefused { .. } => "protection-not-allowed",
+        AuthError::LockedOut { .. } => "locked-out",
         AuthError::Malformed(_) => "malformed-authentication",
         AuthError::Unavailable(_) => "authenticator-failed",
         _ => "client-lost",

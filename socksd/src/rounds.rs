@@ -66,6 +66,7 @@ impl<'a> Rounds<'a> {
             () = clock.change(gateway) => drop(rejudge::sweep(gateway)),
             _ = look.tick() => {
                 sources.reception.learn_own_addresses();
+                gateway.logins.forget();
                 sources.log.tell_of_losses();
                 if gateway.is_serving() {
                     sources.supervisor.status(&gateway.in_short());

@@ -30,7 +30,8 @@ use socks_core::wire::Method;
 use socks_core::{Identity, IdentityName};
 
 use crate::{
-    AuthError, AuthSession, Authenticated, Authenticator, AuthenticatorFactory, BuildContext, BuildError,
+    Attempt, AuthError, AuthSession, Authenticated, Authenticator, AuthenticatorFactory, BuildContext,
+    BuildError, Lockout,
 };
 use cache::Cache;
 pub use edit::{EditError, UsersFile};
@@ -127,7 +128,10 @@ impl Authenticator for Password {
     async fn authenticate(&self, session: &mut AuthSession<'_>) -> Result<Authenticated, AuthError> {
         let source = Source::from(session.client().address.ip());
         let granted = match session.receive::<Login>().await {
-            Ok(login) => self.judge(&login, source).await,
+            Ok(login) => {
+                let attempt = session.attempt(login.name(), login.shown_name());
+                self.judge(&login, source, attempt).await
+            }
             Err(error) => Err(error),
         };
         let granted = granted.and_then(|identity| {
@@ -151,16 +155,29 @@ impl Authenticator for Password {
 
 impl Password {
     /// The identity that a login proves.
-    async fn judge(&self, login: &Login, source: Source) -> Result<Identity, AuthError> {
+    async fn judge(
+        &self,
+        login: &Login,
+        source: Source,
+        attempt: Result<Attempt<'_>, Lockout>,
+    ) -> Result<Identity, AuthError> {
+        let attempt = match attempt {
+            Ok(attempt) => attempt,
+            Err(lockout) => return Err(lockout.refuse(self.pool.usual()).await),
+        };
         let right = self.verify(login, source).await?;
         match self.users.verdict(login.name(), right, Timestamp::now()) {
             Verdict::Granted(user) => {
+                attempt.passed().await?;
                 let mut identity = Identity::user(user.name.clone());
                 identity.groups.clone_from(&user.groups);
                 identity.valid_until = user.expires;
                 Ok(identity)
             }
-            refused => Err(AuthError::refused_for(login.shown_name(), refused.as_str())),
+            refused => {
+                attempt.failed().await;
+                Err(AuthError::refused_for(login.shown_name(), refused.as_str()))
+            }
         }
     }
 

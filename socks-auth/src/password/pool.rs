@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use tokio::sync::Semaphore;
 
@@ -18,6 +19,8 @@ pub(super) struct Pool {
     /// How many of those places each source holds.
     shares: Arc<Shares>,
     computed: Arc<AtomicU64>,
+    /// How long a login has taken of late, its wait for a turn included, in nanoseconds.
+    usual: AtomicU64,
 }
 
 /// How many logins may compute, and how many more may wait.
@@ -47,6 +50,7 @@ impl Pool {
             places: Arc::new(Semaphore::new(places)),
             shares: Shares::of(places),
             computed: Arc::default(),
+            usual: AtomicU64::new(0),
         }
     }
 
@@ -58,6 +62,7 @@ impl Pool {
         T: Send + 'static,
         F: FnOnce() -> T + Send + 'static,
     {
+        let begun = Instant::now();
         let share = self.shares.take(source).ok_or(PoolError::SourceFull)?;
         let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| PoolError::Full)?;
         let thread = {
@@ -74,7 +79,22 @@ impl Pool {
             computed.fetch_add(1, Ordering::Relaxed);
             result
         });
-        task.await.map_err(|_| PoolError::Failed)
+        let result = task.await.map_err(|_| PoolError::Failed);
+        self.learn(begun.elapsed());
+        result
+    }
+
+    /// How long a login usually takes, by those before it.
+    pub(super) fn usual(&self) -> Duration {
+        Duration::from_nanos(self.usual.load(Ordering::Relaxed))
+    }
+
+    /// One of eight parts is the newest. Two at the same moment may lose one of them, which does not matter.
+    fn learn(&self, took: Duration) {
+        let (took, usual) =
+            (u64::try_from(took.as_nanos()).unwrap_or(u64::MAX), self.usual.load(Ordering::Relaxed));
+        let mean = if usual == 0 { took } else { usual - usual / 8 + took / 8 };
+        self.usual.store(mean, Ordering::Relaxed);
     }
 
     pub(super) fn size(&self) -> PoolSize {

@@ -6,8 +6,8 @@ use socks_core::{Level, Levels};
 use tempfile::TempDir;
 
 use super::*;
-use crate::testing::{Client, End, FakeSession, check};
-use crate::{BuildContext, Registry};
+use crate::testing::{Client, End, FakeGuard, FakeSession, check};
+use crate::{BuildContext, Passage, Registry, Standing};
 
 /// A hash that is quick to compute, and weak.
 pub(super) fn quick_hash(password: &[u8]) -> String {
@@ -350,4 +350,71 @@ fn a_bad_hash_is_never_shown() {
     std::fs::write(folder.path(), "users:\n- {name: alice, hash: hunter2}\n").unwrap();
     let shown = Users::read(&folder.path()).unwrap_err().to_string();
     assert!(!shown.contains("hunter2"), "{shown}");
+}
+
+/// What a login gives, and what the guard was told of it.
+async fn guarded(
+    password: &Password,
+    guard: FakeGuard,
+    name: &str,
+    word: &str,
+) -> (Option<AuthError>, Vec<String>) {
+    let guard = Arc::new(guard);
+    let (fake, mut client) = FakeSession::new(Levels::Unrestricted);
+    let mut fake = fake.guarded_by(Arc::clone(&guard));
+    tokio::io::AsyncWriteExt::write_all(&mut client, &login(name, word)).await.unwrap();
+    let result = password.authenticate(&mut fake.session()).await;
+    drop(fake);
+    let mut answer = Vec::new();
+    tokio::io::AsyncReadExt::read_to_end(&mut client, &mut answer).await.unwrap();
+    assert_eq!(answer, [1, u8::from(result.is_err())]);
+    (result.err(), guard.told())
+}
+
+#[tokio::test]
+async fn the_guard_hears_how_each_login_came_out() {
+    let password = Folder::new().password();
+    for (name, word, expected) in [
+        ("alice", "secret", "passed alice"),
+        ("alice", "wrong", "failed alice"),
+        ("nobody", "secret", "failed nobody"),
+        ("bob", "secret", "failed bob"),
+        ("carol", "secret", "failed carol"),
+    ] {
+        let (_, told) = guarded(&password, FakeGuard::default(), name, word).await;
+        assert_eq!(told, [expected]);
+    }
+}
+
+#[tokio::test]
+async fn no_hash_is_computed_while_a_lock_holds_whatever_is_remembered() {
+    let password = Folder::new().password();
+    attempt(&password, "alice", "secret").await.unwrap();
+    let computed = password.pool.computed();
+    for name in ["alice", "nobody"] {
+        let guard = FakeGuard::new(Standing::Locked(Duration::ZERO), Passage::AtOnce);
+        let (error, told) = guarded(&password, guard, name, "secret").await;
+        assert!(matches!(error, Some(AuthError::LockedOut { claimed }) if &*claimed == name));
+        assert!(told.is_empty(), "{told:?}");
+    }
+    assert_eq!(password.pool.computed(), computed);
+}
+
+#[tokio::test]
+async fn a_lock_that_came_meanwhile_refuses_the_right_password_too() {
+    let guard = FakeGuard::new(Standing::Judged(Duration::ZERO), Passage::Locked);
+    let (error, _) = guarded(&Folder::new().password(), guard, "alice", "secret").await;
+    assert!(matches!(error, Some(AuthError::LockedOut { .. })), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_lockout_takes_as_long_as_a_login() {
+    let password = Folder::new().password();
+    refusal(&password, "alice", "wrong").await;
+    let usual = password.pool.usual();
+    assert!(usual > Duration::ZERO);
+    let begun = Instant::now();
+    let guard = FakeGuard::new(Standing::Locked(Duration::ZERO), Passage::AtOnce);
+    guarded(&password, guard, "alice", "secret").await;
+    assert!(begun.elapsed() >= usual);
 }

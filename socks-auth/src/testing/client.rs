@@ -101,7 +101,7 @@ impl End {
     pub(super) fn of(result: &Result<Authenticated, AuthError>) -> Self {
         match result {
             Ok(_) => Self::Granted,
-            Err(AuthError::Refused { .. }) => Self::Refused,
+            Err(AuthError::Refused { .. } | AuthError::LockedOut { .. }) => Self::Refused,
             Err(AuthError::LevelRefused { .. }) => Self::LevelRefused,
             Err(AuthError::Malformed(_)) => Self::Malformed,
             Err(AuthError::HungUp | AuthError::Io(_)) => Self::Gone,

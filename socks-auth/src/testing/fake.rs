@@ -3,12 +3,14 @@
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::BytesMut;
 use socks_core::{Identity, Levels};
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 
+use super::FakeGuard;
 use crate::{AuthSession, ClientInfo, LevelPolicy};
 
 /// Octets that a pipe in memory holds before a write must wait.
@@ -42,6 +44,7 @@ pub struct FakeSession {
     pub received: BytesMut,
     client: ClientInfo,
     policy: FakePolicy,
+    guard: Arc<FakeGuard>,
 }
 
 impl FakeSession {
@@ -54,6 +57,7 @@ impl FakeSession {
             received: BytesMut::new(),
             client: ClientInfo::new(address(1, 40_000), address(2, 1080)),
             policy: FakePolicy(levels),
+            guard: Arc::default(),
         };
         (fake, client)
     }
@@ -65,9 +69,17 @@ impl FakeSession {
         self
     }
 
+    /// The same session; the guard hears of its login.
+    #[must_use]
+    pub fn guarded_by(mut self, guard: Arc<FakeGuard>) -> Self {
+        self.guard = guard;
+        self
+    }
+
     /// What an authenticator is given.
     pub fn session(&mut self) -> AuthSession<'_> {
         AuthSession::new(&mut self.pipe, &mut self.received, self.client.clone(), &self.policy)
+            .guarded_by(&*self.guard)
     }
 }
 

@@ -12,7 +12,7 @@ use crate::roster::Ending;
 use super::Desk;
 use super::access::Caller;
 use super::refused;
-use super::rows::Filter;
+use super::rows::{Filter, LockFilter};
 
 /// Octets of what somebody asked for, in a record.
 const MOST_ABOUT: usize = 256;
@@ -59,6 +59,27 @@ impl Desk {
         let result = format!("{ended} ended");
         self.note(&caller.name, Act { name: "end-sessions", about: Some(&cut(&about)), result });
         Ok(ended)
+    }
+
+    /// Forgets the failed logins that are meant, which lifts their locks, and tells how many pairs of a name and a source
+    /// there were.
+    ///
+    /// # Errors
+    /// When it is not clear which are meant.
+    pub(super) fn unlock(&self, filter: &LockFilter, caller: &Caller) -> Result<usize, String> {
+        let source = match filter.is_empty() {
+            true => Err("say which: `name` or `source`".into()),
+            false => filter.source(),
+        };
+        let source = source.inspect_err(|why| {
+            let result = format!("refused: {why}");
+            self.note(&caller.name, Act { name: "unlock", about: None, result });
+        })?;
+        let lifted = self.gateway.logins.lift(filter.name.as_deref(), source);
+        let about = serde_json::to_string(filter).unwrap_or_default();
+        let result = format!("{lifted} lifted");
+        self.note(&caller.name, Act { name: "unlock", about: Some(&cut(&about)), result });
+        Ok(lifted)
     }
 
     /// Reads all files anew. It may take long: not for a reactor.
@@ -114,6 +135,7 @@ fn act_of(path: &str) -> &'static str {
     match path.strip_prefix("/api/") {
         Some("reload") => "reload",
         Some("sessions/end") => "end-sessions",
+        Some("logins/unlock") => "unlock",
         Some(path) if path.starts_with("sessions/") && path.ends_with("/end") => "end-session",
         _ => "other",
     }

@@ -15,13 +15,14 @@ use tokio::task::spawn_blocking;
 
 use crate::denials::Told;
 use crate::explain::{Answer, Question};
+use crate::logins::LockRow;
 use crate::shadow::Report;
 
 use super::Desk;
 use super::access::{Caller, guard};
 use super::listing::{Listing, MOST_ROWS, Order, Part, USUAL_ROWS};
 use super::page;
-use super::rows::Filter;
+use super::rows::{Filter, LockFilter};
 use super::status::{Status, Version};
 
 /// Octets of a request's body.
@@ -45,6 +46,8 @@ pub(super) fn router(desk: Arc<Desk>) -> Router {
         .route("/api/denials", get(denials))
         .route("/api/sessions/end", post(end_all))
         .route("/api/sessions/{session}/end", post(end_one))
+        .route("/api/logins/locks", get(locks))
+        .route("/api/logins/unlock", post(unlock))
         .route("/api/reload", post(reload))
         .route("/api/explain", post(explain))
         .fallback(async || Refused(StatusCode::NOT_FOUND, "there is nothing here".into()))
@@ -164,6 +167,20 @@ async fn end_all(
     let Query(filter) = filter?;
     let ended = desk.end_all(&filter, &caller).map_err(bad)?;
     Ok(Json(json!({ "ended": ended })))
+}
+
+async fn locks(State(desk): State<Arc<Desk>>) -> Json<Vec<LockRow>> {
+    Json(desk.gateway.logins.locks())
+}
+
+async fn unlock(
+    State(desk): State<Arc<Desk>>,
+    Extension(caller): Extension<Caller>,
+    filter: Result<Query<LockFilter>, QueryRejection>,
+) -> Result<Json<Value>, Refused> {
+    let Query(filter) = filter?;
+    let lifted = desk.unlock(&filter, &caller).map_err(bad)?;
+    Ok(Json(json!({ "lifted": lifted })))
 }
 
 async fn reload(

@@ -29,7 +29,7 @@ use crate::workers;
 use listener::{Doors, SocketFile};
 pub(crate) use listing::{Listing, MOST_ROWS, Order};
 use refused::RefusedActs;
-pub(crate) use rows::{Filter, Row};
+pub(crate) use rows::{Filter, LockFilter, Row};
 pub(crate) use status::Status;
 
 /// What every answer may need.

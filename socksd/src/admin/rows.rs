@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use socks_core::relay::Way;
 
+use crate::admission::Source;
 use crate::record::command_word;
 use crate::roster::{Facts, Live, Rates, Stage};
 
@@ -111,6 +112,45 @@ impl Filter {
         self.rule.as_deref().is_none_or(|rule| facts.rule.as_deref() == Some(rule))
             && (self.identity.is_none() || self.identity == identity())
     }
+}
+
+/// Whose failed logins are to be forgotten: those to which everything that is given applies.
+#[derive(Debug, Default, Clone, PartialEq, Eq, clap::Args, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct LockFilter {
+    /// The name as `socksd locks` shows it
+    #[arg(value_name = "NAME")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) name: Option<String>,
+    /// Only from this address; of IPv6, from its /64
+    #[arg(long, value_name = "ADDRESS", value_parser = address)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) source: Option<String>,
+}
+
+impl LockFilter {
+    /// Tells whether nothing is given, so that all are meant.
+    pub(crate) fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// The source that is meant.
+    ///
+    /// # Errors
+    /// When it is no address.
+    pub(crate) fn source(&self) -> Result<Option<Source>, String> {
+        self.source.as_deref().map(parse_source).transpose()
+    }
+}
+
+fn address(text: &str) -> Result<String, String> {
+    parse_source(text).map(|_| text.to_owned())
+}
+
+/// An address, or an IPv6 /64 as lists show it.
+fn parse_source(text: &str) -> Result<Source, String> {
+    let address = text.strip_suffix("/64").unwrap_or(text).parse().map(Source::of);
+    address.map_err(|_| "not an address".to_owned())
 }
 
 fn network(text: &str) -> Result<String, String> {

@@ -35,6 +35,9 @@ pub(crate) struct Status {
     /// How many there were since the start, and how many of them were denied.
     pub(crate) begun: u64,
     pub(crate) denied: u64,
+    /// Sources that are locked out under a name.
+    #[serde(default)]
+    pub(crate) locked_logins: usize,
     /// The policy's generation: 1 at the start, and one more with each reload.
     pub(crate) policy: u64,
     pub(crate) rules: usize,
@@ -70,6 +73,7 @@ impl Status {
             sessions: gateway.admission.open(),
             begun: gateway.begun(),
             denied: gateway.denials.count(),
+            locked_logins: gateway.logins.locked(),
             policy: snapshot.ruleset.generation(),
             rules: snapshot.ruleset.rule_count(),
             loaded: snapshot.loaded,

@@ -50,6 +50,17 @@ pub(crate) enum Event<'a> {
         about: Option<&'a str>,
         result: &'a str,
     },
+    /// Too many logins under one name have failed from one source: no more are judged for a while.
+    LoginLock {
+        method: &'a str,
+        claimed_identity: &'a str,
+        source: &'a str,
+        failures: u32,
+        until: Timestamp,
+        /// Locks before it that have no record, because there were too many at a time.
+        #[serde(skip_serializing_if = "is_none_yet")]
+        unrecorded: u64,
+    },
     /// A target had no room for records.
     AuditLost {
         place: &'a str,
@@ -101,6 +112,10 @@ impl Event<'_> {
     pub(crate) fn now(&self) -> Dated<'_> {
         Dated { v: VERSION, time: Timestamp::now(), event: self }
     }
+}
+
+fn is_none_yet(count: &u64) -> bool {
+    *count == 0
 }
 
 fn is_zero(count: &usize) -> bool {

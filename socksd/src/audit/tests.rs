@@ -51,6 +51,14 @@ fn samples() -> Vec<Event<'static>> {
             detail: Some("policy.yaml:3:5: mistake: unknown key `fro`"),
         },
         Event::Admin { who: "carol", act: "end-session", about: Some("1a-3"), result: "ended" },
+        Event::LoginLock {
+            method: "password",
+            claimed_identity: "alice",
+            source: "192.0.2.66",
+            failures: 10,
+            until: Timestamp::UNIX_EPOCH,
+            unrecorded: 3,
+        },
         Event::AuditLost { place: "audit.jsonl", count: 3, since: Timestamp::UNIX_EPOCH },
     ]
 }

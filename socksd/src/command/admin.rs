@@ -1,4 +1,4 @@
-//! `socksd sessions`, `kill`, `reload` and `status`: the running gateway's admin socket, asked from the command line.
+//! `socksd sessions`, `kill`, `locks`, `unlock`, `reload` and `status`: the running gateway's admin socket, asked from the command line.
 
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
@@ -17,8 +17,9 @@ use tokio::net::UnixStream;
 use tokio::runtime::Builder;
 use tokio::time::timeout;
 
-use crate::admin::{Filter, Listing, MOST_ROWS, Order, Row, Status};
+use crate::admin::{Filter, Listing, LockFilter, MOST_ROWS, Order, Row, Status};
 use crate::config::Config;
+use crate::logins::LockRow;
 use crate::rejudge::Swept;
 
 use super::table::Table;
@@ -65,6 +66,14 @@ pub(super) struct Kill {
     session: Option<String>,
     #[command(flatten)]
     filter: Filter,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Unlock {
+    #[command(flatten)]
+    place: Where,
+    #[command(flatten)]
+    filter: LockFilter,
 }
 
 #[derive(Debug, clap::Args)]
@@ -131,7 +140,7 @@ impl Sessions {
     fn path(&self, limit: usize, after: Option<String>) -> String {
         let sort = self.sort.to_possible_value();
         let sort = sort.as_ref().map(|sort| sort.get_name()).unwrap_or_default();
-        let mut path = with_query("/api/sessions", &self.filter);
+        let mut path = with_query("/api/sessions", pairs(&self.filter));
         path.push_str(&format!("&sort={sort}&limit={limit}"));
         path.extend(after.map(|session| format!("&after={session}")));
         path
@@ -151,12 +160,26 @@ impl Kill {
                 let text = "say which: the number of a session, or `--identity`, `--rule` or `--source`";
                 return Err(fail(Exit::Usage, text));
             }
-            None => with_query("/api/sessions/end", &self.filter),
+            None => with_query("/api/sessions/end", pairs(&self.filter)),
         };
         let answer = self.place.ask(Method::POST, &path)?;
         let ended = answer.get("ended").and_then(Value::as_u64).unwrap_or_default();
         say(format_args!("{ended} ended"));
         Ok(if ended > 0 { Exit::Done } else { Exit::No })
+    }
+}
+
+impl Unlock {
+    pub(super) fn run(self) -> Result<Exit, Exit> {
+        let Self { place, filter } = self;
+        if filter.is_empty() {
+            return Err(fail(Exit::Usage, "say which: a name, `--source`, or both"));
+        }
+        let pairs = [("name", &filter.name), ("source", &filter.source)];
+        let answer = place.ask(Method::POST, &with_query("/api/logins/unlock", pairs))?;
+        let lifted = answer.get("lifted").and_then(Value::as_u64).unwrap_or_default();
+        say(format_args!("{lifted} lifted"));
+        Ok(if lifted > 0 { Exit::Done } else { Exit::No })
     }
 }
 
@@ -182,6 +205,29 @@ impl Reload {
 }
 
 impl Ask {
+    pub(super) fn locks(self) -> Result<Exit, Exit> {
+        let answer = self.place.ask(Method::GET, "/api/logins/locks")?;
+        if self.json {
+            say(pretty(&answer));
+            return Ok(Exit::Done);
+        }
+        let rows: Vec<LockRow> = read(answer)?;
+        let mut table = Table::new(["NAME", "METHOD", "SOURCE", "FAILURES", "SINCE", "SECONDS LEFT"]);
+        for row in rows {
+            let LockRow { name, method, source, failures, since, seconds_left } = row;
+            table.add([
+                name,
+                method,
+                source,
+                failures.to_string(),
+                since.to_string(),
+                seconds_left.to_string(),
+            ]);
+        }
+        say(table);
+        Ok(Exit::Done)
+    }
+
     pub(super) fn status(self) -> Result<Exit, Exit> {
         let answer = self.place.ask(Method::GET, "/api/status")?;
         if self.json {
@@ -196,6 +242,12 @@ impl Ask {
             "sessions  {}; since the start {}, of which {} were denied",
             status.sessions, status.begun, status.denied
         ));
+        if status.locked_logins > 0 {
+            say(format_args!(
+                "locked    {} after failed logins; `socksd locks` lists them",
+                status.locked_logins
+            ));
+        }
         say(format_args!("policy    {} with {} rules, read {}", status.policy, status.rules, status.loaded));
         if let Some(reload) = &status.last_reload {
             let who = reload.who.as_deref().unwrap_or("a signal");
@@ -291,9 +343,13 @@ async fn exchange(socket: &Path, method: Method, path: &str) -> Result<(StatusCo
     }
 }
 
-fn with_query(path: &str, filter: &Filter) -> String {
+/// The query of a filter of sessions.
+fn pairs(filter: &Filter) -> [(&str, &Option<String>); 3] {
+    [("identity", &filter.identity), ("rule", &filter.rule), ("source", &filter.source)]
+}
+
+fn with_query<'a>(path: &str, pairs: impl IntoIterator<Item = (&'a str, &'a Option<String>)>) -> String {
     let mut query = form_urlencoded::Serializer::new(String::new());
-    let pairs = [("identity", &filter.identity), ("rule", &filter.rule), ("source", &filter.source)];
     for (key, value) in pairs {
         query.extend_pairs(value.as_deref().map(|value| (key, value)));
     }

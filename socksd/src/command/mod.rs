@@ -45,6 +45,10 @@ enum Command {
     Sessions(admin::Sessions),
     /// End open sessions of the running gateway
     Kill(admin::Kill),
+    /// List who is locked out of the running gateway after failed logins, and from where
+    Locks(admin::Ask),
+    /// Forget failed logins of a name or a source in the running gateway, which lifts its locks
+    Unlock(admin::Unlock),
     /// Let the running gateway read its files anew; a file with a mistake changes nothing
     Reload(admin::Reload),
     /// Tell how the running gateway is doing
@@ -78,6 +82,8 @@ impl Arguments {
             Command::Doctor(doctor) => doctor.run(),
             Command::Sessions(sessions) => sessions.run(),
             Command::Kill(kill) => kill.run(),
+            Command::Locks(ask) => ask.locks(),
+            Command::Unlock(unlock) => unlock.run(),
             Command::Reload(reload) => reload.run(),
             Command::Status(ask) => ask.status(),
             Command::Shadow(shadow) => shadow.run(),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use socks_config::{Findings, Node};
 
-use super::time;
+use super::{LoginLimits, time};
 
 /// What one gateway, one source and one session may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +33,8 @@ pub(crate) struct Limits {
     pub(crate) max_pending_headers: usize,
     /// Descriptors that sessions never use.
     pub(crate) descriptors_kept_free: usize,
+    /// What failed logins bring.
+    pub(crate) logins: LoginLimits,
 }
 
 impl Default for Limits {
@@ -50,6 +52,7 @@ impl Default for Limits {
             max_sessions_per_source: 2_000,
             max_pending_headers: 1_000,
             descriptors_kept_free: 64,
+            logins: LoginLimits::default(),
         }
     }
 }
@@ -86,6 +89,9 @@ impl Limits {
                 Some(_) => findings.mistake(&node.place, format!("`{key}` must be at least {least}")),
                 None => {}
             }
+        }
+        if let Some(node) = fields.take("logins") {
+            limits.logins = LoginLimits::read(node, findings);
         }
         fields.finish(findings);
         limits

@@ -5,6 +5,7 @@ mod audit;
 mod keepalive;
 mod limits;
 mod listener;
+mod logins;
 mod upstream;
 
 use std::path::{Path, PathBuf};
@@ -27,6 +28,7 @@ pub(crate) use limits::Limits;
 #[cfg(test)]
 pub(crate) use listener::Balancers;
 pub(crate) use listener::{Advertised, Listener};
+pub(crate) use logins::{LoginLimits, LoginLock};
 pub(crate) use upstream::UpstreamEntry;
 
 /// A configuration without a mistake; what it names (users, policy) is read by others.

@@ -53,6 +53,9 @@ pub(crate) struct Metrics {
     audit: AuditMetrics,
     authentication: Family<OfFigure, Counter>,
     keytab: Family<OfAuthenticator, Gauge>,
+    login_locks: Counter,
+    login_delays: Counter,
+    logins_locked: Gauge,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -131,6 +134,9 @@ impl Metrics {
             audit: AuditMetrics::default(),
             authentication: Family::default(),
             keytab: Family::default(),
+            login_locks: Counter::default(),
+            login_delays: Counter::default(),
+            logins_locked: Gauge::default(),
         };
         metrics.register_sessions(&mut registry);
         metrics.register_gateway(&mut registry);
@@ -177,6 +183,12 @@ impl Metrics {
         registry.register_with_unit("connect", text, Unit::Seconds, self.connect.clone());
         let text = "Logins that an authenticator refused, by its own cause";
         registry.register("authentication_failures", text, self.authentication.clone());
+        let text = "Times that a source was locked out under a name";
+        registry.register("login_locks", text, self.login_locks.clone());
+        let text = "Logins whose answer was held back because of failures before them";
+        registry.register("login_delays", text, self.login_delays.clone());
+        let text = "Sources that are locked out under a name now";
+        registry.register("logins_locked", text, self.logins_locked.clone());
     }
 
     fn register_gateway(&self, registry: &mut Registry) {
@@ -273,6 +285,10 @@ impl Metrics {
         self.loaded.set(snapshot.loaded.as_second());
         self.ready.set(i64::from(gateway.unready().is_none()));
         self.audit.look(&gateway.audit);
+        let (locks, delays) = gateway.logins.counts();
+        self.login_locks.inner().store(locks, Ordering::Relaxed);
+        self.login_delays.inner().store(delays, Ordering::Relaxed);
+        self.logins_locked.set(signed(gateway.logins.locked()));
         for (name, authenticator) in snapshot.authenticators() {
             let figures = authenticator.figures();
             for (cause, count) in figures.failures {

@@ -9,7 +9,9 @@ use socks_core::{ClientIo, ClientStream, Identity, Level, Levels, ReceiveError};
 use socks_policy::Decision;
 use tokio::io::AsyncWriteExt;
 
+use crate::admission::Source;
 use crate::judgement::{NOT_ADMITTED, Said};
+use crate::logins::Guard;
 use crate::outcome::End;
 
 use super::authenticated::Authenticated;
@@ -106,7 +108,14 @@ impl Accepted {
         };
         let authenticated = {
             let ClientIo { socket, received } = &mut self.io;
-            let mut pipe = AuthSession::new(socket, received, ClientInfo::new(client, local), &allowed);
+            let guard = Guard::new(
+                &session.gateway,
+                &session.snapshot.settings.limits,
+                name,
+                Source::of(client.ip()),
+            );
+            let mut pipe = AuthSession::new(socket, received, ClientInfo::new(client, local), &allowed)
+                .guarded_by(&guard);
             session.in_time(authenticator.authenticate(&mut pipe)).await
         };
         session.record.facts().groups_missing = groups_missing.into_inner();
