@@ -13,6 +13,7 @@
 //! }
 //! ```
 
+mod activation;
 mod admin;
 mod admission;
 mod audit;

@@ -37,6 +37,14 @@ pub(crate) struct Listening {
     entry: ArcSwap<Listener>,
 }
 
+/// A listening socket that somebody else has opened.
+#[derive(Debug)]
+pub(crate) struct Given {
+    /// For which listener; `None`: for the one with its address.
+    pub(crate) name: Option<Arc<str>>,
+    pub(crate) socket: std::net::TcpListener,
+}
+
 /// Which listening socket: no other one of this process ever has its number, whatever the listener is called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Entrance(u64);
@@ -59,6 +67,41 @@ pub(crate) struct OpenError {
 }
 
 impl Listeners {
+    /// Takes sockets that others have opened: one has the name of the listener that it is for, or that one's address.
+    /// Those that are for none are closed; where they listen is told.
+    ///
+    /// It runs within the reactor that is to accept.
+    ///
+    /// # Errors
+    /// The system's.
+    pub(crate) fn given(
+        wanted: &[Arc<Listener>],
+        mut sockets: Vec<Given>,
+    ) -> io::Result<(Self, Vec<SocketAddr>)> {
+        let mut taken = Vec::new();
+        let mut rest: Vec<&Arc<Listener>> = wanted.iter().collect();
+        for by_name in [true, false] {
+            rest.retain(|listener| {
+                let is_for = |given: &Given| {
+                    let is_named = given.name.as_ref() == Some(&listener.name);
+                    given.fits(listener) && (is_named || !by_name && listener.address.port() != 0)
+                };
+                let place = sockets.iter().position(is_for);
+                taken.extend(place.map(|place| ((*listener).clone(), sockets.remove(place))));
+                place.is_none()
+            });
+        }
+        let take = |(listener, given): (Arc<Listener>, Given)| {
+            let bound = Bound::of(&listener, wanted);
+            relay::prepare(&given.socket);
+            ask_as(&SockRef::from(&given.socket), listener.keepalive)?;
+            Listening::adopt(&listener, bound, given.socket).map(Arc::new)
+        };
+        let taken = taken.into_iter().map(take).collect::<io::Result<_>>()?;
+        let unused = sockets.iter().filter_map(|given| given.socket.local_addr().ok()).collect();
+        Ok((Self(taken), unused))
+    }
+
     /// Opens what is wanted and not open yet; what is open with the same address goes on.
     ///
     /// It runs within the reactor that is to accept.
@@ -111,6 +154,16 @@ impl Listeners {
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<Listening>> {
         self.0.iter()
+    }
+}
+
+impl Given {
+    /// Tells whether it listens where the listener is to.
+    pub(crate) fn fits(&self, listener: &Listener) -> bool {
+        self.socket.local_addr().is_ok_and(|local| {
+            let (wanted, port) = (listener.address, listener.address.port());
+            local.ip() == wanted.ip() && (port == 0 || local.port() == port)
+        })
     }
 }
 

@@ -1,9 +1,11 @@
 //! The configuration that a test starts its gateway with.
 
 use std::ffi::{OsStr, OsString};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 
 use serde_json::Value;
 
@@ -35,6 +37,7 @@ pub struct Setup {
     environment: Vec<(OsString, OsString)>,
     keys: String,
     audit: String,
+    socket: Option<Arc<TcpListener>>,
 }
 
 impl Default for Setup {
@@ -60,6 +63,7 @@ impl Setup {
             environment: Vec::new(),
             keys: String::new(),
             audit: "file: audit.jsonl, refusals-every: 100ms".into(),
+            socket: None,
         }
     }
 
@@ -149,6 +153,12 @@ impl Setup {
         self
     }
 
+    /// A listening socket as standard input, for a shell that stands before the program and gives it on.
+    pub fn given(mut self, socket: &TcpListener) -> Self {
+        self.socket = Some(Arc::new(socket.try_clone().expect("a descriptor is left")));
+        self
+    }
+
     /// Words that stand before the program in the command, such as `ip netns exec NAME`.
     pub fn under(mut self, words: &[&str]) -> Self {
         self.before = words.iter().map(|&word| word.into()).collect();
@@ -201,7 +211,7 @@ impl Setup {
         prepare(&folder);
         let mut child = self
             .command(&folder)
-            .stdin(Stdio::null())
+            .stdin(self.stdin())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
@@ -227,6 +237,12 @@ impl Setup {
         command.args(rest).args(["run", "--config"]).arg(folder.file("socksd.yaml"));
         command.env_remove("RUST_LOG").envs(self.environment.iter().map(|(name, value)| (name, value)));
         command
+    }
+
+    fn stdin(&self) -> Stdio {
+        let copy =
+            |socket: &Arc<TcpListener>| OwnedFd::from(socket.try_clone().expect("a descriptor is left"));
+        self.socket.as_ref().map_or_else(Stdio::null, |socket| copy(socket).into())
     }
 
     fn which(&self) -> PathBuf {

@@ -125,7 +125,9 @@ fn unit(folder: &Folder) -> PathBuf {
 fn the_unit_is_understood_whole() {
     let folder = Folder::new();
     let mut verify = Command::new(tool("systemd-analyze"));
-    expect_silence(verify.args(["verify", "--man=no"]).arg(unit(&folder)));
+    let socket = fs::read_to_string(program::workspace().join("deploy/socksd.socket")).expect("the sample");
+    let socket = folder.write("socksd.socket", &socket);
+    expect_silence(verify.args(["verify", "--man=no"]).arg(unit(&folder)).arg(socket));
 }
 
 #[test]

@@ -1,11 +1,14 @@
-//! The gateway under a service manager: what it tells (the notify protocol of systemd), played by a socket.
+//! The gateway under a service manager, played by the tests: what it tells (the notify protocol of systemd), and the
+//! sockets that it is given (socket activation).
 
 use std::ffi::OsStr;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixDatagram;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
-use tests::{Client, DEADLINE, Folder, Gateway, Setup, targets};
+use tests::{Client, DEADLINE, Folder, Gateway, Setup, program, targets};
 
 /// What a service manager hears.
 struct Manager {
@@ -145,4 +148,73 @@ fn files_are_opened_anew_and_permits_taken_away_while_the_gateway_stops() {
     let record = gateway.session_of(tunnel.local());
     assert_eq!(record.text("cause"), "permit-revoked");
     assert!(gateway.log().wait_for_end(DEADLINE));
+}
+
+/// A gateway that is given one TCP socket as the first of its descriptors, and a file that is none as the second.
+fn activated(setup: &Setup, socket: &TcpListener, names: &str) -> Setup {
+    let script = format!(
+        "exec env LISTEN_PID=$$ LISTEN_FDS=2 LISTEN_FDNAMES={names} \"$@\" 3<&0 4</dev/null 0</dev/null"
+    );
+    setup.clone().given(socket).under(&["sh", "-c", &script, "sh"])
+}
+
+fn on(address: SocketAddr) -> Setup {
+    Setup::new().listener(Box::leak(address.to_string().into_boxed_str()))
+}
+
+fn free() -> (TcpListener, SocketAddr) {
+    let socket = TcpListener::bind(("127.0.0.1", 0)).expect("a port is free");
+    let address = socket.local_addr().expect("it is bound");
+    (socket, address)
+}
+
+#[test]
+fn a_socket_of_the_managers_is_used_where_its_address_is_a_listeners() {
+    let (echo, (socket, address)) = (targets::echo(), free());
+    // Who comes before the gateway runs, waits for it.
+    let mut early = Client::connect(address);
+    let gateway = activated(&on(address), &socket, "socksd.socket:file").start();
+    assert_eq!(gateway.address(), address);
+    assert_eq!(early.greet(&[0x00]), 0x00);
+    assert_eq!(early.connect_to(echo.address).code, 0x00);
+    early.expect_echo(b"served");
+    wait_for_log(&gateway, "descriptor 1 of the service manager (file) is no listening TCP socket");
+    gateway.signal(Signal::HUP);
+    wait_for_log(&gateway, "\"reloaded\"");
+    Client::tunnel(address, echo.address).expect_echo(b"the same socket after a reload");
+}
+
+#[test]
+fn a_socket_of_the_managers_is_used_where_its_name_is_a_listeners() {
+    let (echo, (socket, address)) = (targets::echo(), free());
+    let setup = Setup::new().listener_key("name", "office");
+    let gateway = activated(&setup, &socket, "office:file").start();
+    assert_eq!(gateway.listener("office"), address, "the port is the manager's choice");
+    Client::tunnel(address, echo.address).expect_echo(b"served");
+}
+
+#[test]
+fn a_socket_that_no_listener_wants_is_closed_with_a_warning() {
+    let (socket, address) = free();
+    let gateway = activated(&Setup::new(), &socket, "other").start();
+    wait_for_log(&gateway, &format!("the service manager listens on `{address}` for a listener that"));
+    drop(socket);
+    assert!(!targets::is_open(address), "nobody holds it any more");
+}
+
+#[test]
+fn a_socket_that_contradicts_the_listener_of_its_name_is_a_mistake() {
+    let (socket, address) = free();
+    let folder = on(([127, 0, 0, 2], address.port()).into()).listener_key("name", "office").write();
+    let mut command = std::process::Command::new("sh");
+    let script = "exec env LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=office \"$@\" 3<&0 0</dev/null";
+    command.args(["-c", script, "sh"]).arg(program::built("socksd")).args(["run", "--config"]);
+    command.arg(folder.file("socksd.yaml")).stdin(std::process::Stdio::from(OwnedFd::from(socket)));
+    let output = command.output().expect("a shell");
+    assert_eq!(output.status.code(), Some(78), "{output:?}");
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        text.contains(&format!("`office` listens on `{address}`, and the listener of that name on")),
+        "{text}"
+    );
 }

@@ -11,10 +11,11 @@ use socks_auth::Registry;
 use socks_core::relay::RelayerOptions;
 use tracing::{error, info, warn};
 
+use crate::activation::Activation;
 use crate::admin::{Admin, Desk};
 use crate::audit::Audit;
 use crate::gateway::Gateway;
-use crate::listeners::Listeners;
+use crate::listeners::{Listeners, Planned};
 use crate::log::Log;
 use crate::reception::Reception;
 use crate::server::{self, Intake, Sources};
@@ -37,18 +38,21 @@ const LAST_TASKS: Duration = Duration::from_secs(2);
 
 /// Reads everything, opens everything, serves, and writes the last records.
 pub(super) fn run(config: PathBuf, registry: Registry) -> Result<Exit, Exit> {
+    let activation = Activation::take();
     let no_thread = |error| fail(Exit::System, format_args!("no thread to serve sessions: {error}"));
     let runtime = workers::runtime().map_err(no_thread)?;
     let guard = runtime.enter();
     let arguments = ConfigArgument { config };
     let Checked { mut snapshot, .. } = load(&arguments, &registry)?;
     let audit = open_audit(&snapshot)?;
-    let listeners = Listeners::default().plan(&snapshot.listeners);
-    let listeners = listeners.map_err(|error| fail(Exit::Unavailable, error))?;
+    let (listeners, warnings) = open_listeners(&snapshot, activation)?;
     snapshot.entrances = listeners.entrances();
     let log = Log::start(&snapshot.settings.log)
         .map_err(|error| fail(Exit::System, format_args!("no thread for the log: {error}")))?;
     log_panics();
+    for warning in warnings {
+        warn!("{warning}");
+    }
     let threads = thread::available_parallelism().map_or(1, NonZero::get);
     let Shares { relay, racing, sessions: descriptors } = Shares::of(raise_descriptors(), threads);
     let sessions = server::session_limits(&snapshot.settings.limits, descriptors).total;
@@ -103,6 +107,21 @@ fn supervisor() -> Supervisor {
 
 fn open_audit(snapshot: &Snapshot) -> Result<Audit, Exit> {
     Audit::open(&snapshot.settings.audit).map_err(|error| fail(Exit::Config, error))
+}
+
+/// Opens what the service manager has not opened already; beside it, what is odd about what it has.
+fn open_listeners(snapshot: &Snapshot, activation: Activation) -> Result<(Planned, Vec<String>), Exit> {
+    let wanted = &snapshot.listeners;
+    activation.check(wanted).map_err(|error| fail(Exit::Config, error))?;
+    let Activation { sockets, mut warnings } = activation;
+    let given = Listeners::given(wanted, sockets);
+    let (given, unused) = given
+        .map_err(|error| fail(Exit::Unavailable, format_args!("sockets of the service manager: {error}")))?;
+    warnings.extend(unused.iter().map(|address| {
+        format!("the service manager listens on `{address}` for a listener that socksd.yaml does not have; the socket is closed")
+    }));
+    let planned = given.plan(wanted).map_err(|error| fail(Exit::Unavailable, error))?;
+    Ok((planned, warnings))
 }
 
 fn open_admin(gateway: &Arc<Gateway>, sources: &Arc<Sources>) -> Result<Option<Admin>, Exit> {
