@@ -13,7 +13,7 @@ use socks_core::ReceiveError;
 use socks_core::relay::RelayEnd;
 use socks_core::udp::AssociationEnd;
 use socks_core::wire::{DecodeError, Host, NameError, ReplyCode};
-use socks_policy::{Denial, DenyReason};
+use socks_policy::{Denial, DenyReason, SpecialUse};
 
 use crate::admission::Full;
 use crate::dial::DialError;
@@ -287,6 +287,14 @@ impl End {
             _ => Ok(()),
         };
         text
+    }
+
+    /// The class of the address that was denied for being special.
+    pub(crate) fn special_use(&self) -> Option<SpecialUse> {
+        match self {
+            Self::Denied(Denial { reason: DenyReason::SpecialUse(class), .. }) => Some(*class),
+            _ => None,
+        }
     }
 
     /// The name that the client claimed when it was refused.

@@ -1,7 +1,7 @@
 //! What one session leaves behind: exactly one end record, whatever happens to it.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, MutexGuard};
 
 use jiff::Timestamp;
@@ -155,11 +155,15 @@ impl Record {
             identity: identity.map(ToString::to_string),
             groups: identity.map_or(&[][..], |identity| &identity.groups),
             groups_missing: facts.groups_missing.as_deref(),
+            groups_unknown: facts.groups_missing.is_none()
+                && identity.is_some_and(|identity| identity.groups_missing.is_some()),
             attributes: identity.map(|identity| &identity.attributes).filter(|map| !map.is_empty()),
             protection: identity.map(|identity| identity.level.as_str()),
             valid_until: identity.and_then(|identity| identity.valid_until),
             command: facts.command.map(command_word),
             target: facts.asked.as_ref().map(ToString::to_string),
+            addresses: &facts.addresses,
+            judged: judged(facts),
             upstream: facts.upstream.as_deref(),
             dialled: facts.dialled,
             bound: facts.bound,
@@ -182,6 +186,7 @@ impl Record {
             shadow: facts.shadow.iter().map(|(difference, _)| difference).collect(),
             verdict: verdict(facts, end).as_str(),
             cause: end.cause(),
+            special_use: end.special_use(),
             detail: Some(end.detail()).filter(|detail| !detail.is_empty()),
             reply: reply(facts, end).map(|code| code.0),
             up: self.live.octets(facts, Way::Up),
@@ -198,6 +203,14 @@ impl Record {
 /// Once a connection was open, a rule has permitted the session, however it ended.
 pub(crate) fn verdict(facts: &Facts, end: &End) -> Verdict {
     if facts.is_open() { Verdict::Permit } else { end.verdict() }
+}
+
+/// The address that was judged, where the record would not tell it otherwise: it is one of several, and an upstream or
+/// a translator stands between.
+fn judged(facts: &Facts) -> Option<IpAddr> {
+    let judged = facts.judged.filter(|_| !facts.addresses.is_empty())?;
+    let dialled = facts.dialled.map(|address| address.ip().to_canonical());
+    (dialled != Some(judged)).then_some(judged)
 }
 
 fn reply(facts: &Facts, end: &End) -> Option<ReplyCode> {

@@ -71,6 +71,8 @@ pub(crate) struct Facts {
     pub(crate) on_revoke: OnRevoke,
     /// It has lost its permit, and may go on until then.
     pub(crate) drains_until: Option<tokio::time::Instant>,
+    /// The addresses of the name that it asked for.
+    pub(crate) addresses: Box<[IpAddr]>,
     /// The address that the permit is for, where there is one.
     pub(crate) judged: Option<IpAddr>,
     /// The peer of a BIND is at an address of the name that the request has.
@@ -275,6 +277,8 @@ impl Live {
 
 /// How many rules that only log are noted of one session, whose datagrams may each meet others.
 const MAX_LOGGED_BY: usize = 16;
+/// How many addresses of a name are noted.
+const MAX_ADDRESSES: usize = 16;
 /// How many differences to the shadow policy are noted of one session.
 const MAX_SHADOW: usize = 16;
 
@@ -311,6 +315,11 @@ impl Facts {
         if permit.kind() == OperationKind::Connect {
             self.judged = permit.address().map(|address| address.ip());
         }
+    }
+
+    /// Notes the addresses of the name that was asked for, as far as there is room.
+    pub(crate) fn note_addresses(&mut self, addresses: &[IpAddr]) {
+        self.addresses = addresses.iter().copied().take(MAX_ADDRESSES).collect();
     }
 
     /// Notes rules that only log, each once.

@@ -214,7 +214,7 @@ impl<'a> Seen<'a> {
     }
 
     fn example(&self) -> Example {
-        let Query { client, identity, operation, address, .. } = self.query;
+        let Query { listener, client, identity, operation, address, .. } = self.query;
         let (target, host) = match operation {
             Some(Operation::Connect(target) | Operation::Datagram(target)) => {
                 (Some(target.to_string()), Some(&target.host))
@@ -229,7 +229,7 @@ impl<'a> Seen<'a> {
         Example {
             time: Timestamp::now(),
             session: self.live.id.to_string(),
-            listener: self.live.listener.to_string(),
+            listener: listener.to_owned(),
             client,
             identity: identity.map(ToString::to_string),
             operation: operation.map(|operation| operation.kind()),

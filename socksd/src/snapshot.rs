@@ -6,12 +6,12 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use socks_auth::{Authenticator, BuildContext, Registry};
 use socks_config::{Document, Finding, Findings, Severity};
-use socks_policy::{Context, Loaded, Ruleset};
+use socks_policy::{Loaded, Ruleset};
 
 use crate::config::{AuthEntry, Config, Listener, PolicyFile, Settings};
-use crate::egress;
 use crate::judgement::Policy;
 use crate::listeners::Entrance;
+use crate::policy_file::Names;
 use crate::resolve::Resolver;
 use crate::roster::Live;
 use crate::shadow::Shadow;
@@ -122,6 +122,11 @@ impl Snapshot {
         self.upstreams.iter().find(|upstream| *upstream.name == *name)
     }
 
+    /// The names of the upstream gateways.
+    pub(crate) fn upstream_names(&self) -> impl Iterator<Item = &str> {
+        self.upstreams.iter().map(|upstream| &*upstream.name)
+    }
+
     /// The authenticator of that configured name.
     pub(crate) fn authenticator(&self, name: &str) -> Option<&Arc<dyn Authenticator>> {
         self.authenticators.iter().find(|(own, _)| &**own == name).map(|(_, authenticator)| authenticator)
@@ -170,39 +175,16 @@ fn warn_of_risks(
     }
 }
 
-/// Reads the policy and runs its tests; a failing test is a mistake like any other.
+/// Reads the policy and runs its tests. A file that cannot be read is a mistake at the place that names it.
 fn load_policy(policy: &PolicyFile<'_>, config: &Config<'_>, findings: &mut Findings) -> Option<Ruleset> {
-    let document = match Document::read(&policy.path) {
-        Ok(document) => document,
-        Err(mistakes) => {
-            if mistakes.iter().all(|finding| finding.place.is_none()) {
-                findings.mistake(&policy.node.place, mistakes.to_string().trim().to_owned());
-            } else {
-                findings.extend(mistakes);
-            }
-            return None;
-        }
-    };
-    let authenticators: Vec<&str> = config.auth.iter().map(|entry| &*entry.name).collect();
-    let listeners: Vec<&str> = config.listeners.iter().map(|listener| &*listener.name).collect();
-    let upstreams: Vec<&str> = config.upstreams.iter().map(|upstream| &*upstream.name).collect();
-    let interfaces = egress::interfaces();
-    let context = Context {
-        authenticators: Some(&authenticators),
-        listeners: Some(&listeners),
-        interfaces: interfaces.as_deref(),
-        base: policy.path.parent(),
-        upstreams: Some(&upstreams),
-        now: Timestamp::now(),
-    };
-    match Ruleset::load(&document, &context) {
+    match Names::of(config).load(&policy.path) {
         Ok(Loaded { ruleset, warnings }) => {
             findings.extend(warnings);
-            let ruleset = ruleset.with_nat64(config.settings.nat64);
-            for test in ruleset.run_tests() {
-                findings.extend(test.finding());
-            }
             Some(ruleset)
+        }
+        Err(mistakes) if mistakes.iter().all(|finding| finding.place.is_none()) => {
+            findings.mistake(&policy.node.place, mistakes.to_string().trim().to_owned());
+            None
         }
         Err(mistakes) => {
             findings.extend(mistakes);

@@ -1,11 +1,13 @@
 //! `socksd check`, and the reading of all files that other commands begin with.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use serde::Serialize;
 use socks_auth::Registry;
 use socks_config::{Finding, Findings};
 
+use super::progress::Progress;
 use super::screen::{Screen, say_json};
 use super::{Exit, say};
 use crate::snapshot::{Checked, Snapshot};
@@ -81,7 +83,7 @@ impl Check {
     }
 
     fn tell_programs(&self, registry: &Registry) -> Result<Exit, Exit> {
-        let (mut findings, exit) = match Snapshot::load(&self.config.config, registry, None) {
+        let (mut findings, exit) = match read(&self.config.config, registry) {
             Ok(checked) => (checked.warnings, Exit::Done),
             Err(findings) => (findings, Exit::Config),
         };
@@ -100,10 +102,21 @@ fn count(warnings: &Findings) -> String {
     }
 }
 
+/// Reads all files; a person who waits is told so.
+///
+/// # Errors
+/// All mistakes.
+pub(super) fn read(config: &Path, registry: &Registry) -> Result<Checked, Findings> {
+    let begun = Instant::now();
+    let _progress =
+        Progress::show(move || format!("reading and compiling all files, {} s", begun.elapsed().as_secs()));
+    Snapshot::load(config, registry, None)
+}
+
 /// Loads all files, shows warnings on standard error, and mistakes with exit code 78.
 pub(super) fn load(arguments: &ConfigArgument, registry: &Registry) -> Result<Checked, Exit> {
     let screen = Screen::errors();
-    match Snapshot::load(&arguments.config, registry, None) {
+    match read(&arguments.config, registry) {
         Ok(checked) => {
             if !checked.warnings.is_empty() {
                 eprintln!("{}", screen.findings(&checked.warnings));

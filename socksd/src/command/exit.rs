@@ -41,14 +41,18 @@ impl Exit {
         match self {
             Self::Done => "done",
             Self::No => {
-                "the answer is no: a password that is wrong, an account that is there already, a finding of `doctor`, no session to end, no shadow policy"
+                "the answer is no: a password that is wrong, an account that is there already, a finding of `doctor`, no session to end, no lock to lift, no shadow policy, a request that another policy would decide otherwise"
             }
             Self::Usage => "the command line is wrong",
             Self::Unavailable => "an address cannot be opened, or the running gateway cannot be asked",
             Self::Software => "a bug",
-            Self::System => "the system refuses something: a thread, a signal, a file that cannot be written",
+            Self::System => {
+                "the system refuses something: a thread, a signal, a file that cannot be written, an audit file that cannot be read"
+            }
             Self::Denied => "you may not do that: the gateway's `admin` section says who may",
-            Self::Config => "a file has a mistake, or a test of the policy fails",
+            Self::Config => {
+                "a file has a mistake, or a test of the policy fails, or no record could be judged"
+            }
         }
     }
 }

@@ -6,6 +6,8 @@ mod doctor;
 mod exit;
 mod explain;
 mod policy;
+mod progress;
+mod replay;
 mod run;
 mod schema;
 mod screen;
@@ -71,6 +73,8 @@ enum PolicyCommand {
     Test(policy::Test),
     /// Show what the policy says to one client's request, rule by rule, and why
     Explain(Box<explain::Explain>),
+    /// Judge the requests that audit files record by another policy, and show what would change
+    Replay(replay::Replay),
 }
 
 impl Arguments {
@@ -89,6 +93,7 @@ impl Arguments {
             Command::Shadow(shadow) => shadow.run(),
             Command::Policy(PolicyCommand::Test(test)) => test.run(&registry),
             Command::Policy(PolicyCommand::Explain(explain)) => explain.run(&registry),
+            Command::Policy(PolicyCommand::Replay(replay)) => replay.run(&registry),
             Command::Schema(schema) => Ok(schema.run()),
             Command::User(command) => command.run(),
         };

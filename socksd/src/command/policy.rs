@@ -3,10 +3,9 @@
 use serde::Serialize;
 use socks_auth::Registry;
 
-use super::check::Shown;
+use super::check::{Shown, read};
 use super::screen::{Mood, Screen, say_json};
 use super::{ConfigArgument, Exit, load, say};
-use crate::snapshot::Snapshot;
 
 /// What the operator asks for.
 #[derive(Debug, clap::Args)]
@@ -43,7 +42,7 @@ impl Test {
     }
 
     fn tell_programs(&self, registry: &Registry) -> Result<Exit, Exit> {
-        match Snapshot::load(&self.config.config, registry, None) {
+        match read(&self.config.config, registry) {
             Ok(checked) => {
                 let results = checked.snapshot.ruleset.run_tests();
                 let passed = results.iter().map(|result| result.name()).collect();

@@ -1,10 +1,11 @@
 //! The shapes of a session's records, as lines of the audit stream.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use jiff::Timestamp;
 use serde::Serialize;
+use socks_policy::SpecialUse;
 
 use crate::shadow::Difference;
 
@@ -29,6 +30,8 @@ pub(super) struct Opening<'a> {
     pub(super) groups: &'a [Box<str>],
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) groups_missing: Option<&'a str>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(super) groups_unknown: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) attributes: Option<&'a BTreeMap<Box<str>, Box<str>>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -39,6 +42,10 @@ pub(super) struct Opening<'a> {
     pub(super) command: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) target: Option<String>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    pub(super) addresses: &'a [IpAddr],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) judged: Option<IpAddr>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) upstream: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -73,6 +80,8 @@ pub(super) struct Line<'a> {
     pub(super) shadow: Vec<&'a Difference>,
     pub(super) verdict: &'static str,
     pub(super) cause: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) special_use: Option<SpecialUse>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) detail: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -1,6 +1,8 @@
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
 
 use serde_json::Value;
+use socks_policy::SpecialUse;
 
 use super::*;
 use crate::judgement::Said;
@@ -28,11 +30,14 @@ fn with_full_line<T>(use_line: impl FnOnce(&Line<'_>) -> T) -> T {
         identity: Some("alice@R".into()),
         groups: &groups,
         groups_missing: Some("no answer"),
+        groups_unknown: true,
         attributes: Some(&attributes),
         protection: Some("integrity"),
         valid_until: Some(Timestamp::UNIX_EPOCH),
         command: Some("connect"),
         target: Some("web:80".into()),
+        addresses: &[IpAddr::V4(Ipv4Addr::LOCALHOST)],
+        judged: Some(address.ip()),
         upstream: Some("hq"),
         dialled: Some(address),
         bound: Some(address),
@@ -52,6 +57,7 @@ fn with_full_line<T>(use_line: impl FnOnce(&Line<'_>) -> T) -> T {
         shadow: vec![&difference],
         verdict: "permit",
         cause: "closed",
+        special_use: Some(SpecialUse::Loopback),
         detail: Some("in order".into()),
         reply: Some(0),
         up: 1,

@@ -83,7 +83,9 @@ async fn permits(operation: Operation<'_>, host: &Host, session: &Session) -> Re
                 Decision::Permit(permit) if permit.terms().upstream.is_some() => return Ok(vec![permit]),
                 Decision::Permit(_) | Decision::Needs(_) => return Err(End::Undecided),
             }
-            permits_for(operation, host, &addresses(name, session).await?, session)
+            let addresses = addresses(name, session).await?;
+            session.record.facts().note_addresses(&addresses);
+            permits_for(operation, host, &addresses, session)
         }
     }
 }
