@@ -19,6 +19,7 @@ TEST_NEEDS := $(BUILD_NEEDS) socksify=dante-client danted=dante-server microsock
 	systemd-analyze=systemd strace=strace man=man-db mandoc=mandoc zsh=zsh fish=fish openssl=openssl script=bsdutils \
 	chromium=chromium chromedriver=chromium-driver
 DEB_NEEDS := dpkg-shlibdeps=dpkg-dev strip=binutils
+PICTURE_NEEDS := /usr/share/fonts/*/inter*=fonts-inter pngquant=pngquant
 LONG_NEEDS := $(DEB_NEEDS) lintian=lintian debootstrap=debootstrap
 
 # Only the files with long tests are built for them: optimizing all takes minutes.
@@ -78,6 +79,11 @@ test-long: need-long dante build ## Runs what takes long: large loads, soaks, an
 	$(CARGO) bench --locked -p tests --bench connections -- --rounds 1
 	$(CARGO) bench --locked -p tests --bench gssapi -- --rounds 1
 	$(CARGO) bench --locked -p tests --bench udp -- --rounds 1
+
+.PHONY: screenshots
+screenshots: need-test build ## Makes the pictures of the admin page anew: docs/images.
+	@$(NEED) $(PICTURE_NEEDS)
+	SOCKSD_TEST_PROFILE=release $(CARGO) test --locked -p tests --test screenshots -- --ignored
 
 bench: need-test dante build ## Measures the gateway beside microsocks, danted, and Dante with Kerberos.
 	$(CARGO) bench --locked -p tests

@@ -174,7 +174,7 @@ fn a_denial_is_shown_and_its_link_asks_the_same_question_again() {
     let path = link.split_once('#').map_or(link.as_str(), |(path, _)| path);
     let answer = get(address, path);
     let answered = part(&answer, "answer");
-    assert!(answered.contains("denied: ") && answered.contains("no-mail"), "{answered}");
+    assert!(answered.contains("Denied: ") && answered.contains("no-mail"), "{answered}");
     let list = get(address, "/api/denials").json();
     assert_eq!((&list[0]["count"], &list[0]["rule"]), (&3.into(), &"no-mail".into()), "{list}");
     let foreign = request(&format!("GET {path}"), "Sec-Fetch-Site: cross-site\r\n");
@@ -203,8 +203,8 @@ fn the_shadow_policy_is_shown_and_can_be_asked() {
         let page = get(address, &format!("{question}&policy={policy}"));
         part(&page, "answer").split("</section>").next().unwrap_or_default().to_owned()
     };
-    assert!(answered("shadow").contains("denied: "), "{}", answered("shadow"));
-    assert!(answered("in+force").contains("permitted by rule"), "{}", answered("in+force"));
+    assert!(answered("shadow").contains("Denied: "), "{}", answered("shadow"));
+    assert!(answered("in+force").contains("Permitted by rule"), "{}", answered("in+force"));
 
     let (_other, address) = start(Setup::new());
     assert!(part(&get(address, "/"), "shadow ").starts_with("id=shadow hidden"), "there is none");

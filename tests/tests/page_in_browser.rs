@@ -129,7 +129,7 @@ fn a_denial_is_explained_by_one_click_and_any_question_is_answered() {
     browser.click("#denial-list a.ask");
     browser.wait("return document.querySelector('#answer .verdict')");
     let answer = browser.text("#answer");
-    assert!(answer.contains("Deny") && answer.contains("no-mail"), "{answer}");
+    assert!(answer.contains("Denied") && answer.contains("no-mail"), "{answer}");
     let field = |name: &str| {
         browser.script(&format!("return document.querySelector('#question').elements[{name:?}].value"))
     };

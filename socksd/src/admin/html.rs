@@ -35,6 +35,18 @@ impl Html {
         self.raw(begin).text(text).raw(end)
     }
 
+    /// Adds text in which backticks stand around what is quoted.
+    pub(super) fn marked(&mut self, text: &str) -> &mut Self {
+        let mut parts = text.split('`');
+        let (first, mut begins) = (parts.next().unwrap_or_default(), true);
+        self.text(first);
+        for part in parts {
+            self.raw(if begins { "<code>" } else { "</code>" }).text(part);
+            begins = !begins;
+        }
+        self.raw(if begins { "" } else { "</code>" })
+    }
+
     /// Adds a piece that was put together before.
     pub(super) fn add(&mut self, piece: &Self) -> &mut Self {
         self.0.push_str(&piece.0);
@@ -96,6 +108,20 @@ mod tests {
             "<b title=\"&quot;&#39;&gt;&lt;script&gt;&amp;&#13;\">\
              &lt;img src=x onerror=&#39;a()&#39;&gt;&amp;amp;</b>"
         );
+    }
+
+    #[test]
+    fn what_is_quoted_is_marked_and_every_mark_ends() {
+        for (text, marked) in [
+            ("", ""),
+            ("a `<b>` c", "a <code>&lt;b&gt;</code> c"),
+            ("`a", "<code>a</code>"),
+            ("a```b", "a<code></code><code>b</code>"),
+        ] {
+            let mut html = Html::default();
+            html.marked(text);
+            assert_eq!(html.into_string(), marked, "{text}");
+        }
     }
 
     #[test]

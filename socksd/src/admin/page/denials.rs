@@ -48,10 +48,11 @@ fn row(html: &mut Html, Told { time, count, denied }: &Told) {
     let client = denied.client.to_string();
     let more =
         (denied.groups_left_out > 0).then(|| format!("{} more groups than kept", denied.groups_left_out));
-    subline(html, [Some(client.as_str()), denied.method.as_deref(), more.as_deref()]);
+    let method = denied.method.as_deref().filter(|_| denied.identity.is_none());
+    subline(html, [Some(client.as_str()), method, more.as_deref()]);
     html.raw("<td>").text(denied.target.as_deref().unwrap_or("–"));
     subline(html, [denied.command]);
-    html.raw("<td>").text(if denied.detail.is_empty() { denied.cause } else { &denied.detail });
+    html.raw("<td>").marked(if denied.detail.is_empty() { denied.cause } else { &denied.detail });
     let rule = denied.rule.as_ref().map(|rule| format!("rule {rule}"));
     subline(html, [Some(denied.cause), rule.as_deref()]);
     html.raw("<td class=act><a class=\"button ask\"").attribute("href", question(denied));

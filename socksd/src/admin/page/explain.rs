@@ -203,9 +203,14 @@ fn show(html: &mut Html, form: &Form, answer: &Answer) {
 }
 
 fn verdict(html: &mut Html, verdict: &Verdict) {
-    html.raw("<p class=verdict>");
-    word(html, verdict);
-    html.text(" ").text(verdict).raw("</p>");
+    html.raw(match verdict {
+        Verdict::Permit { .. } => "<p class=\"verdict state good\"><span>Permitted",
+        Verdict::Deny { .. } => "<p class=\"verdict state bad\"><span>Denied",
+        Verdict::Needs { .. } => "<p class=\"verdict state warn\"><span>Depends",
+    });
+    // The sentence begins with that word.
+    let text = verdict.to_string();
+    html.marked(text.trim_start_matches(|letter: char| letter.is_alphabetic())).raw("</span></p>");
 }
 
 /// One word that can be seen from afar.
@@ -240,7 +245,7 @@ fn explanation(html: &mut Html, explanation: &Explanation) {
         html.within("<td>", &considered.rule, "").within("<td class=n>", considered.line, "");
         html.within("<td>", considered.action, "").within("<td>", considered.outcome, "");
         if let Some(reason) = &considered.reason {
-            html.within("<span class=sub>", reason, "</span>");
+            html.raw("<span class=sub>").marked(reason).raw("</span>");
         }
         html.raw("</tr>");
     }

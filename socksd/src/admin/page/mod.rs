@@ -111,13 +111,15 @@ impl View<'_> {
             "<section id=sessions aria-labelledby=h-sessions><div class=bar><h2 id=h-sessions>Sessions</h2>",
         );
         html.add(&self.choice.form()).raw("</div>").add(&self.session_list()).raw("</section>");
-        html.raw("<div class=pair><section id=denials aria-labelledby=h-denials>");
+        html.raw("<div class=pair><div><section id=denials aria-labelledby=h-denials>");
         html.raw("<div class=bar><h2 id=h-denials>Last denials</h2></div>").add(&self.denial_list());
-        html.raw("</section><section id=explain aria-labelledby=h-explain>");
+        html.raw("</section>")
+            .add(&self.shadow())
+            .raw("</div><section id=explain aria-labelledby=h-explain>");
         html.raw("<div class=bar><h2 id=h-explain>Explain</h2>");
         html.raw("<p class=note>What the policy in force says, and why</p></div>");
         html.add(&form.form(self.desk)).add(&explain::place(answer)).raw("</section></div>");
-        html.add(&self.shadow()).raw("</main>").raw(TAIL);
+        html.raw("</main>").raw(TAIL);
         answer_html(html)
     }
 

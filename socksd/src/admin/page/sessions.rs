@@ -146,7 +146,10 @@ impl View<'_> {
             Some(identity) => html.within("<b>", identity, "</b>"),
             None => html.raw("<span class=none>not yet known</span>"),
         };
-        subline(html, [row.method.as_deref(), row.protection.as_deref().filter(|level| *level != "none")]);
+        // A plain name has its method before it.
+        let is_told = |method: &&str| row.identity.as_deref().is_some_and(|who| who.starts_with(*method));
+        let method = row.method.as_deref().filter(|method| !is_told(method));
+        subline(html, [method, row.protection.as_deref().filter(|level| *level != "none")]);
         html.within("<td>", row.client, "");
         let via = row.via.map(|via| format!("via {via}"));
         subline(html, [Some(row.listener.as_str()), via.as_deref()]);
@@ -161,7 +164,8 @@ impl View<'_> {
         html.raw("<td><span").attribute("class", format_args!("stage {}", row.stage.as_str())).raw(">");
         html.text(row.stage.as_str()).raw("</span>");
         for (rate, octets) in [(row.rates.up, row.up), (row.rates.down, row.down)] {
-            html.within("<td class=n>", Rate(rate), "").within("<span class=sub>", Octets(octets), "</span>");
+            html.raw(if rate > 0 { "<td class=n>" } else { "<td class=\"n zero\">" });
+            html.text(Rate(rate)).within("<span class=sub>", Octets(octets), "</span>");
         }
         html.within("<td class=n>", Span(row.seconds), "").within(
             "<span class=sub>",

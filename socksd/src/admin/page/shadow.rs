@@ -1,5 +1,7 @@
 //! How the shadow policy would have decided otherwise, if there is one.
 
+use std::path::Path;
+
 use crate::admin::html::Html;
 use crate::shadow::{Difference, Kind, Report};
 
@@ -21,7 +23,13 @@ impl View<'_> {
         };
         let report = Report::of(Some(shadow), snapshot.ruleset.generation());
         html.raw("<section id=shadow aria-label=\"Shadow policy\"><div class=bar><h2>Shadow policy</h2>");
-        html.within("<p class=note><code>", report.file.as_deref().unwrap_or_default(), "</code>, ");
+        let path = report.file.as_deref().unwrap_or_default();
+        let name = Path::new(path).file_name().unwrap_or_default();
+        html.raw("<p class=note><code")
+            .attribute("title", path)
+            .raw(">")
+            .text(name.display())
+            .raw("</code>, ");
         html.text(Count(report.rules as u64)).text(" rules, ").text(Count(report.compared));
         html.text(" decisions compared since it began");
         if let Some(since) = report.since {
