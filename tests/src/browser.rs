@@ -209,7 +209,8 @@ impl Drop for Browser {
             stream.set_read_timeout(Some(DEADLINE))?;
             let line = format!("DELETE /session/{}", self.session);
             stream.write_all(request(&line, "").as_bytes())?;
-            stream.read_to_end(&mut Vec::new())
+            // It answers when the browser has gone, and keeps the connection.
+            stream.read(&mut [0; 512])
         });
         if let (Err(_), Some(id)) = (gone, self.process) {
             process::kill(id);

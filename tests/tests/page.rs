@@ -218,6 +218,12 @@ fn the_page_tells_of_policy_reloads_warnings_and_the_end() {
         let gateway = part(page, "gateway");
         gateway.split_once("</section>").map_or(gateway, |(part, _)| part).to_owned()
     };
+    let machine = rustix::system::uname();
+    let host = machine.nodename().to_string_lossy();
+    assert!(
+        get(address, "/").body.contains(&format!("<title>{host} – socksd</title>")),
+        "which gateway it is"
+    );
     let before = overview(&get(address, "/"));
     for text in ["Serving", "generation 1", "since the start", "1 open"] {
         assert!(before.contains(text), "`{text}`: {before}");

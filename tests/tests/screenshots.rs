@@ -147,7 +147,7 @@ fn keep(name: &str, picture: &[u8]) {
 
 /// The gateway knows the names of the picture and no others.
 fn start() -> Gateway {
-    let under = "mount --bind \"$1\" /etc/hosts; shift; exec \"$@\"";
+    let under = "mount --bind \"$1\" /etc/hosts; shift; hostname gw1.corp.example; exec \"$@\"";
     let folder = tests::Folder::new();
     let hosts = folder.write("hosts", HOSTS).display().to_string();
     Setup::new()
@@ -159,7 +159,7 @@ fn start() -> Gateway {
         .more_listener(&format!("{{ name: runners, address: '{RUNNERS}' }}"))
         .key("shadow-policy", "shadow.yaml")
         .key("admin", "{ http: '127.0.0.1:0', token-file: token }")
-        .under(&["unshare", "--mount", "sh", "-ec", under, "sh", &hosts])
+        .under(&["unshare", "--mount", "--uts", "sh", "-ec", under, "sh", &hosts])
         .start_with(|folder| {
             folder.write("token", TOKEN);
             folder.set_mode("token", 0o600);

@@ -51,6 +51,16 @@ pub(crate) struct Listing {
     pub(crate) stages: Stages,
     /// The first of those, in order.
     pub(crate) sessions: Vec<Row>,
+    /// The same of all that are open, meant or not.
+    #[serde(skip)]
+    pub(super) all: Totals,
+}
+
+/// What goes on in several sessions.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Totals {
+    pub(crate) rates: Rates,
+    pub(crate) stages: Stages,
 }
 
 /// How many sessions have come how far.
@@ -100,6 +110,7 @@ impl Listing {
             rates: Rates::default(),
             stages: Stages::default(),
             sessions: Vec::new(),
+            all: Totals::default(),
         };
         let mut first = First::new(part.limit);
         roster.for_each(|live| {
@@ -107,14 +118,16 @@ impl Listing {
             if facts.is_over() {
                 return;
             }
+            let (rates, stage) = (live.rates(&mut facts), facts.stage());
             listing.open += 1;
+            listing.all.rates.add(rates);
+            listing.all.stages.count(stage);
             if !is_meant(live, &facts) {
                 return;
             }
             listing.matching += 1;
-            let rates = live.rates(&mut facts);
             listing.rates.add(rates);
-            listing.stages.count(facts.stage());
+            listing.stages.count(stage);
             if part.is_behind(live) {
                 first.offer(part.order.key(live, &facts, rates), live);
             }
@@ -236,6 +249,7 @@ mod tests {
         let listing = Listing::of(&roster, part, |live, _| live.id.number != 8);
         assert_eq!((listing.open, listing.matching, listing.sessions.len()), (8, 7, 2));
         assert_eq!(listing.stages, Stages { greeting: 7, ..Stages::default() });
+        assert_eq!(listing.all.stages, Stages { greeting: 8, ..Stages::default() });
         assert_eq!(listing.sessions[0].session, "1-7");
     }
 }

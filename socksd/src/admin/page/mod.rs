@@ -17,11 +17,13 @@ use axum::http::{HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Extension, Router};
+use rustix::system::uname;
 
 use super::Desk;
 use super::access::Caller;
 use super::api::Refused;
 use super::html::Html;
+use super::listing::Listing;
 
 use explain::Form;
 use sessions::Choice;
@@ -52,6 +54,10 @@ struct View<'a> {
     desk: &'a Desk,
     caller: &'a Caller,
     choice: Choice,
+    /// All sessions are looked at once for all that is shown.
+    listing: Listing,
+    /// What is wrong with the choice.
+    mistake: Option<String>,
 }
 
 async fn page(
@@ -60,7 +66,7 @@ async fn page(
     choice: Result<Query<Choice>, QueryRejection>,
 ) -> Result<Response, Refused> {
     let Query(choice) = choice?;
-    let view = View { desk: &desk, caller: &caller, choice };
+    let view = View::of(&desk, &caller, choice);
     Ok(view.whole(&Form::default(), &Html::default()))
 }
 
@@ -72,7 +78,7 @@ async fn explained(
 ) -> Result<Response, Refused> {
     let Query(form) = form?;
     let (form, answer) = explain::answer(&desk, form).await?;
-    let view = View { desk: &desk, caller: &caller, choice: Choice::default() };
+    let view = View::of(&desk, &caller, Choice::default());
     Ok(view.whole(&form, &answer))
 }
 
@@ -83,7 +89,7 @@ async fn live(
     choice: Result<Query<Choice>, QueryRejection>,
 ) -> Result<Response, Refused> {
     let Query(choice) = choice?;
-    let view = View { desk: &desk, caller: &caller, choice };
+    let view = View::of(&desk, &caller, choice);
     let mut html = Html::default();
     html.raw("<!doctype html><title>socksd</title>").add(&view.me()).add(&view.overview());
     html.add(&view.session_list()).add(&view.denial_list()).add(&view.shadow());
@@ -102,10 +108,20 @@ async fn answer(
     Ok(answer_html(html))
 }
 
-impl View<'_> {
+impl<'a> View<'a> {
+    fn of(desk: &'a Desk, caller: &'a Caller, choice: Choice) -> Self {
+        let (listing, mistake) = choice.listing(&desk.gateway.roster);
+        Self { desk, caller, choice, listing, mistake }
+    }
+
     fn whole(&self, form: &Form, answer: &Html) -> Response {
         let mut html = Html::default();
-        html.raw(HEAD).add(&self.me()).raw(TOOLS);
+        let machine = uname();
+        // Who has several gateways open has to tell them apart.
+        let host = machine.nodename().to_string_lossy();
+        html.raw("<!doctype html>\n<html lang=en><head><meta charset=utf-8>");
+        html.within("<title>", &host, " – socksd</title>").raw(HEAD).text(&host).raw(NAV);
+        html.add(&self.me()).raw(TOOLS);
         html.raw("<main>").add(&self.overview());
         html.raw(
             "<section id=sessions aria-labelledby=h-sessions><div class=bar><h2 id=h-sessions>Sessions</h2>",
@@ -143,6 +159,7 @@ fn answer_html(html: Html) -> Response {
 }
 
 const HEAD: &str = include_str!("head.html");
+const NAV: &str = include_str!("nav.html");
 const TOOLS: &str = include_str!("tools.html");
 const TAIL: &str = include_str!("tail.html");
 
@@ -152,6 +169,7 @@ mod tests {
     fn nothing_is_loaded_from_elsewhere_and_nothing_runs_within_the_markup() {
         let files = [
             include_str!("head.html"),
+            include_str!("nav.html"),
             include_str!("tools.html"),
             include_str!("tail.html"),
             include_str!("page.css"),

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use crate::admin::html::Html;
-use crate::admin::listing::{Listing, Order, Part};
+use crate::admin::listing::{Listing, Totals};
 use crate::admin::status::Status;
 use crate::audit::ReloadResult;
 use crate::last_reload::Reload;
@@ -17,14 +17,12 @@ const MOST_WARNINGS: usize = 100;
 impl View<'_> {
     pub(super) fn overview(&self) -> Html {
         let status = Status::of(&self.desk.gateway, &self.desk.sources.reception.listeners());
-        let part = Part { order: Order::Newest, limit: 0, after: None };
-        let all = Listing::of(&self.desk.gateway.roster, part, |_, _| true);
         let mut html = Html::default();
         html.raw("<section id=gateway aria-label=Gateway><dl class=strip>");
         state(&mut html, &status);
         policy(&mut html, &status);
         reload(&mut html, status.last_reload.as_ref());
-        counts(&mut html, &status, &all);
+        counts(&mut html, &status, &self.listing);
         html.raw("</dl>");
         mistakes(&mut html, status.last_reload.as_ref());
         warnings(&mut html, &status.warnings);
@@ -82,13 +80,13 @@ fn reload(html: &mut Html, last: Option<&Reload>) {
     html.text(" by ").text(who.as_deref().unwrap_or("a signal")).raw("</dd></div>");
 }
 
-fn counts(html: &mut Html, status: &Status, all: &Listing) {
-    let stages = all.stages;
-    html.within("<div><dt>Sessions</dt><dd>", Count(all.open as u64), " open</dd><dd class=sub>");
+fn counts(html: &mut Html, status: &Status, listing: &Listing) {
+    let Totals { rates, stages } = listing.all;
+    html.within("<div><dt>Sessions</dt><dd>", Count(listing.open as u64), " open</dd><dd class=sub>");
     html.text(Count((stages.greeting + stages.authenticated) as u64)).text(" logging in, ");
     html.text(Count(stages.opening as u64)).raw(" opening</dd></div>");
-    html.raw("<div><dt>Traffic</dt><dd class=n><span class=way>up</span> ").text(Rate(all.rates.up));
-    html.raw("</dd><dd class=n><span class=way>down</span> ").text(Rate(all.rates.down)).raw("</dd></div>");
+    html.raw("<div><dt>Traffic</dt><dd class=n><span class=way>up</span> ").text(Rate(rates.up));
+    html.raw("</dd><dd class=n><span class=way>down</span> ").text(Rate(rates.down)).raw("</dd></div>");
     html.within("<div><dt>Since the start</dt><dd>", Count(status.begun), " sessions</dd>");
     html.within("<dd class=sub>", Count(status.denied), " denied</dd></div>");
 }

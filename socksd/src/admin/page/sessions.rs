@@ -5,7 +5,7 @@ use serde::Deserialize;
 use crate::admin::html::Html;
 use crate::admin::listing::{Listing, Order, Part};
 use crate::admin::rows::{Row, parse_network};
-use crate::roster::{Facts, Live};
+use crate::roster::{Facts, Live, Roster};
 
 use super::View;
 use super::quantity::{Count, Octets, Rate, Span};
@@ -39,6 +39,15 @@ impl Choice {
     fn limit(&self) -> usize {
         let chosen = LIMITS.into_iter().find(|limit| *limit == self.limit).unwrap_or(LIMITS[1]);
         chosen.parse().unwrap_or_default()
+    }
+
+    /// The sessions that are meant; none, with the reason, if that cannot be told.
+    pub(super) fn listing(&self, roster: &Roster) -> (Listing, Option<String>) {
+        let part = Part { order: self.order(), limit: self.limit(), after: None };
+        match self.test() {
+            Ok(is_meant) => (Listing::of(roster, part, is_meant), None),
+            Err(why) => (Listing::of(roster, part, |_, _| false), Some(why)),
+        }
     }
 
     fn is_filter(&self) -> bool {
@@ -97,14 +106,11 @@ impl View<'_> {
     pub(super) fn session_list(&self) -> Html {
         let mut html = Html::default();
         html.raw("<div id=session-list>");
-        match self.choice.test() {
-            Err(why) => {
+        match &self.mistake {
+            Some(why) => {
                 html.within("<p class=\"notice bad\">Source: ", why, "</p>");
             }
-            Ok(is_meant) => {
-                let part = Part { order: self.choice.order(), limit: self.choice.limit(), after: None };
-                self.table(&mut html, &Listing::of(&self.desk.gateway.roster, part, is_meant));
-            }
+            None => self.table(&mut html, &self.listing),
         }
         html.raw("</div>");
         html
