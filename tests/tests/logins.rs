@@ -84,7 +84,8 @@ fn an_operator_lifts_a_lock_and_leaves_a_record_of_it() {
     assert!(act.text("who").starts_with("root (uid 0)") && act.text("about").contains("alice"), "{act}");
     assert_eq!(login(&gateway, 2, "alice", "secret"), GRANTED);
     assert_eq!(login(&gateway, 3, "alice", "secret"), REFUSED);
-    assert_eq!(socksd(&gateway, &["unlock", "--source", "127.0.0.3"]).succeeded().text(), "1 lifted\n");
+    let lifted = socksd(&gateway, &["unlock", "--source", "127.0.0.3", "--json"]).succeeded().text();
+    assert_eq!(serde_json::from_str::<Value>(&lifted).expect("JSON")["lifted"], 1);
     assert_eq!(locks(&gateway).len(), 1, "that of bob");
 }
 

@@ -3,13 +3,12 @@
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::unix::net::UnixStream;
-use std::process::Command;
 
 use serde_json::{Value, json};
 use socks_core::wire::Target;
 use tests::audit::Record;
 use tests::udp::Association;
-use tests::{Client, DEADLINE, Gateway, Setup, command, program, targets};
+use tests::{Client, DEADLINE, Gateway, Setup, targets};
 
 const V4: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
@@ -47,12 +46,6 @@ fn get(gateway: &Gateway, path: &str) -> String {
 
 fn report(gateway: &Gateway) -> Value {
     serde_json::from_str(&get(gateway, "/api/shadow")).expect("JSON")
-}
-
-fn socksd(gateway: &Gateway, words: &[&str]) -> command::Finished {
-    let mut program = Command::new(program::built("socksd"));
-    program.args(words).arg("--config").arg(gateway.folder().file("socksd.yaml"));
-    command::run(&mut program, DEADLINE)
 }
 
 /// Asks to connect there and gives the reply code.
@@ -104,7 +97,7 @@ fn a_shadow_policy_changes_nothing_and_tells_what_it_would_have() {
     ] {
         assert!(metrics.lines().any(|found| found == line), "{line} in\n{metrics}");
     }
-    let shown = socksd(&gateway, &["shadow"]).succeeded().text();
+    let shown = gateway.command(&["shadow"]).succeeded().text();
     for words in [
         "next.yaml with 2 rules",
         "would-deny 1, would-permit 1",
@@ -115,9 +108,9 @@ fn a_shadow_policy_changes_nothing_and_tells_what_it_would_have() {
         assert!(shown.contains(words), "{words} in\n{shown}");
     }
     let explain = ["policy", "explain", "--from", "127.0.0.1", "--to", "192.0.2.1:25"];
-    assert!(socksd(&gateway, &explain).succeeded().text().contains("rule `no-mail` denies"));
+    assert!(gateway.command(&explain).succeeded().text().contains("rule `no-mail` denies"));
     let shadow = [&explain[..], &["--shadow"]].concat();
-    assert!(socksd(&gateway, &shadow).succeeded().text().contains("permitted by rule `all`"));
+    assert!(gateway.command(&shadow).succeeded().text().contains("permitted by rule `all`"));
 }
 
 #[test]
@@ -138,7 +131,7 @@ fn the_peer_of_a_bind_and_open_sessions_after_a_reload_are_compared_too() {
     let mut open = Client::tunnel(gateway.address(), echo.address);
     let before = report(&gateway);
     gateway.folder().write("next.yaml", &next(echo.address.port()));
-    assert_eq!(socksd(&gateway, &["reload"]).code, Some(0));
+    assert_eq!(gateway.command(&["reload"]).code, Some(0));
     open.expect_echo(b"still open");
     let after = report(&gateway);
     assert_ne!(before["since"], after["since"], "it begins anew");
@@ -173,10 +166,10 @@ fn each_destination_of_an_association_is_compared_and_counts_once() {
 fn without_one_there_is_nothing_to_tell_and_a_bad_one_refuses_the_reload() {
     let gateway = Setup::new().key("admin", "{ socket: admin.sock }").start();
     assert_eq!(report(&gateway)["configured"], false);
-    let none = socksd(&gateway, &["shadow"]);
+    let none = gateway.command(&["shadow"]);
     assert_eq!((none.code, none.stderr.contains("no `shadow-policy` is configured")), (Some(1), true));
     assert_eq!(
-        socksd(&gateway, &["policy", "explain", "--from", "::1", "--to", "a.example:1", "--shadow"]).code,
+        gateway.command(&["policy", "explain", "--from", "::1", "--to", "a.example:1", "--shadow"]).code,
         Some(64)
     );
 
@@ -185,7 +178,7 @@ fn without_one_there_is_nothing_to_tell_and_a_bad_one_refuses_the_reload() {
         + "tests:\n  - { name: mail, given: { source: 10.0.0.1, destination: '192.0.2.1:25' }, expect: { deny: no-echo } }\n";
     for (bad, words) in [(next(1) + "colour: blue\n", "unknown key `colour`"), (failing, "mail")] {
         gateway.folder().write("next.yaml", &bad);
-        let refused = socksd(&gateway, &["reload"]);
+        let refused = gateway.command(&["reload"]);
         assert_eq!(refused.code, Some(78));
         assert!(
             refused.stderr.contains("next.yaml:") && refused.stderr.contains(words),

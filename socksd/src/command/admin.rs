@@ -66,6 +66,9 @@ pub(super) struct Kill {
     session: Option<String>,
     #[command(flatten)]
     filter: Filter,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -74,12 +77,18 @@ pub(super) struct Unlock {
     place: Where,
     #[command(flatten)]
     filter: LockFilter,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Reload {
     #[command(flatten)]
     place: Where,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -164,21 +173,29 @@ impl Kill {
         };
         let answer = self.place.ask(Method::POST, &path)?;
         let ended = answer.get("ended").and_then(Value::as_u64).unwrap_or_default();
-        say(format_args!("{ended} ended"));
+        if self.json {
+            say(pretty(&answer));
+        } else {
+            say(format_args!("{ended} ended"));
+        }
         Ok(if ended > 0 { Exit::Done } else { Exit::No })
     }
 }
 
 impl Unlock {
     pub(super) fn run(self) -> Result<Exit, Exit> {
-        let Self { place, filter } = self;
+        let Self { place, filter, json } = self;
         if filter.is_empty() {
             return Err(fail(Exit::Usage, "say which: a name, `--source`, or both"));
         }
         let pairs = [("name", &filter.name), ("source", &filter.source)];
         let answer = place.ask(Method::POST, &with_query("/api/logins/unlock", pairs))?;
         let lifted = answer.get("lifted").and_then(Value::as_u64).unwrap_or_default();
-        say(format_args!("{lifted} lifted"));
+        if json {
+            say(pretty(&answer));
+        } else {
+            say(format_args!("{lifted} lifted"));
+        }
         Ok(if lifted > 0 { Exit::Done } else { Exit::No })
     }
 }
@@ -186,6 +203,10 @@ impl Unlock {
 impl Reload {
     pub(super) fn run(self) -> Result<Exit, Exit> {
         let answer = self.place.ask(Method::POST, "/api/reload")?;
+        if self.json {
+            say(pretty(&answer));
+            return Ok(Exit::Done);
+        }
         for warning in answer.get("warnings").and_then(Value::as_array).into_iter().flatten() {
             eprintln!("{}", warning.as_str().unwrap_or_default());
         }
