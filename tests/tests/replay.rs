@@ -30,7 +30,7 @@ rules:
   - { name: web, action: permit, port: 80 }
 ";
 
-/// A gateway with all methods, whose groups come from a file.
+/// A gateway with all methods, whose groups come from a file, and whose shadow policy is the same as the one in force.
 fn start(realm: &Realm, folder: &Folder) -> Gateway {
     folder.write("groups.yaml", "groups: { staff: [alice@EXAMPLE.TEST] }\n");
     let keytab = folder.file("socks.keytab");
@@ -42,7 +42,9 @@ fn start(realm: &Realm, folder: &Folder) -> Gateway {
         groups.display()
     );
     let environment = realm.server_env(folder.file("socks.keytab"));
-    Setup::new().user("o'brien", "secret").auth(&auth).policy(POLICY).environment(environment.iter()).start()
+    let setup = Setup::new().user("o'brien", "secret").auth(&auth).policy(POLICY);
+    let setup = setup.key("shadow-policy", "same.yaml").key("admin", "{ socket: admin.sock }");
+    setup.environment(environment.iter()).start_with(|folder| drop(folder.write("same.yaml", POLICY)))
 }
 
 fn anonymous(gateway: &Gateway) -> Client {
@@ -115,6 +117,10 @@ fn what_a_gateway_has_recorded_its_own_policy_says_again_and_another_one_does_no
     let gateway = start(&realm, &files);
     live_through_it(&gateway, &realm);
     let folder = gateway.folder();
+    let shadow = answer(&gateway.command(&["shadow", "--json"]).succeeded());
+    assert_eq!((&shadow["differences"], &shadow["failed"]), (&json!([]), &false.into()), "the same policy");
+    assert!(shadow["compared"].as_u64().is_some_and(|count| count >= 10), "{shadow:#}");
+    assert!(gateway.records().iter().all(|record| record.0.get("shadow").is_none()));
 
     for how in
         [&["--config", "socksd.yaml"][..], &["policy.yaml"], &["--config", "socksd.yaml", "policy.yaml"]]
