@@ -87,7 +87,8 @@ fn counts(html: &mut Html, status: &Status, listing: &Listing) {
     html.text(Count(stages.opening as u64)).raw(" opening</dd></div>");
     html.raw("<div><dt>Traffic</dt><dd class=n><span class=way>up</span> ").text(Rate(rates.up));
     html.raw("</dd><dd class=n><span class=way>down</span> ").text(Rate(rates.down)).raw("</dd></div>");
-    html.within("<div><dt>Since the start</dt><dd>", Count(status.begun), " sessions</dd>");
+    html.within("<div><dt>Since the start</dt><dd>", Count(status.begun), "");
+    html.raw(if status.begun == 1 { " session</dd>" } else { " sessions</dd>" });
     html.within("<dd class=sub>", Count(status.denied), " denied</dd></div>");
 }
 
@@ -95,7 +96,7 @@ fn counts(html: &mut Html, status: &Status, listing: &Listing) {
 fn mistakes(html: &mut Html, last: Option<&Reload>) {
     if let Some(detail) = last.and_then(|last| last.detail.as_deref()) {
         html.raw("<div class=\"notice bad\"><h3>The files as they are now were refused: what was read before is in force</h3>");
-        html.within("<pre>", detail, "</pre></div>");
+        html.within("<pre tabindex=0>", detail, "</pre></div>");
     }
 }
 

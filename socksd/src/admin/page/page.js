@@ -32,8 +32,13 @@ function showTools() {
 
 // ---- one sentence for everybody, read out when it changes
 
+let silence = 0;
+
 function say(text, isBad = false) {
   const word = byId("word");
+  clearTimeout(silence);
+  // Good news is old soon.
+  if (!isBad && byId("pause").getAttribute("aria-pressed") !== "true") silence = setTimeout(say, 10000, "");
   word.classList.toggle("bad", isBad);
   if (word.textContent !== text) word.textContent = text;
 }
