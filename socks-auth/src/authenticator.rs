@@ -42,6 +42,11 @@ pub trait Authenticator: Any + Send + Sync {
         true
     }
 
+    /// The accounts that the method has a list of, for a comparison with another list; none by default.
+    fn accounts(&self) -> Vec<Account> {
+        Vec::new()
+    }
+
     /// Numbers of the method for the operator's metrics, as they are now; none by default. It may look at a file,
     /// and is never called by a session.
     fn figures(&self) -> Figures {
@@ -56,6 +61,15 @@ pub trait Authenticator: Any + Send + Sync {
     /// # Errors
     /// [`AuthError`] says whose fault it is; the session ends.
     async fn authenticate(&self, session: &mut AuthSession<'_>) -> Result<Authenticated, AuthError>;
+}
+
+/// An account, without anything secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Account {
+    /// Whose it is.
+    pub name: String,
+    /// What holds for it beside that, by keys of the method's own.
+    pub terms: Vec<(&'static str, String)>,
 }
 
 /// What a method counts for the operator.

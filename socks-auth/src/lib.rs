@@ -50,7 +50,7 @@ mod session;
 pub mod testing;
 
 pub use async_trait::async_trait;
-pub use authenticator::{AuthError, Authenticated, Authenticator, Figures};
+pub use authenticator::{Account, AuthError, Authenticated, Authenticator, Figures};
 pub use factory::{AuthenticatorFactory, BuildContext, BuildError, NoOptions};
 pub use logins::{Attempt, Lockout, LoginGuard, Passage, Standing};
 pub use registry::{DuplicateKind, Registry};

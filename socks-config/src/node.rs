@@ -1,6 +1,6 @@
 //! A node of a document: a value and where it stands.
 
-use std::fmt::Display;
+use std::fmt::{self, Display};
 use std::str::FromStr;
 
 use crate::{Fields, Finding, Findings, Place};
@@ -135,6 +135,30 @@ impl Node {
         match &self.value {
             Value::Scalar(scalar) => format!("`{}`", scalar.text()),
             _ => self.describe().to_owned(),
+        }
+    }
+}
+
+/// On one line, as a person would write it in YAML; quotes and comments are lost.
+impl Display for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.value {
+            Value::Null => f.write_str("~"),
+            Value::Scalar(scalar) => write!(f, "{}", scalar.text().escape_debug()),
+            Value::List(items) => {
+                f.write_str("[")?;
+                for (at, item) in items.iter().enumerate() {
+                    write!(f, "{}{item}", if at > 0 { ", " } else { "" })?;
+                }
+                f.write_str("]")
+            }
+            Value::Map(entries) if entries.is_empty() => f.write_str("{}"),
+            Value::Map(entries) => {
+                for (at, (key, value)) in entries.iter().enumerate() {
+                    write!(f, "{}{key}: {value}", if at > 0 { ", " } else { "{ " })?;
+                }
+                f.write_str(" }")
+            }
         }
     }
 }

@@ -18,6 +18,8 @@ pub(crate) struct Row {
     pub(crate) identity: Option<Condition<IdentityPattern>>,
     pub(crate) methods: Vec<Arc<str>>,
     pub(crate) levels: Levels,
+    /// The row as it is written.
+    pub(crate) written: Box<str>,
 }
 
 impl Row {

@@ -44,6 +44,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod changes;
 mod clients;
 mod commands;
 mod decision;
@@ -64,6 +65,7 @@ mod times;
 mod trial;
 mod view;
 
+pub use changes::PolicyChanges;
 pub use clients::{Door, Doors};
 pub use decision::{Decision, Denial, DenyReason, Permit};
 pub use explain::{Considered, Explanation, Outcome, Verdict};

@@ -1,5 +1,6 @@
 //! What identities, destinations and ports are compared with.
 
+use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
@@ -39,6 +40,16 @@ impl HostPattern {
     }
 }
 
+impl fmt::Display for HostPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Network(network) => network.fmt(f),
+            Self::Name(name) => name.fmt(f),
+            Self::Below(suffix) => write!(f, "*.{suffix}"),
+        }
+    }
+}
+
 /// A range of ports, both ends included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct PortRange {
@@ -60,6 +71,15 @@ impl PortRange {
     /// Tells whether the port is in the range.
     pub fn contains(self, port: u16) -> bool {
         (self.first..=self.last).contains(&port)
+    }
+}
+
+impl fmt::Display for PortRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.first == self.last {
+            true => self.first.fmt(f),
+            false => write!(f, "{}-{}", self.first, self.last),
+        }
     }
 }
 
@@ -100,6 +120,17 @@ pub(crate) enum IdentityPattern {
     },
     /// Every member of a group.
     Group(Box<str>),
+}
+
+impl fmt::Display for IdentityPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Principal(principal) => principal.fmt(f),
+            Self::User { method, name } => write!(f, "{method}:{name}"),
+            Self::Anyone { method } => write!(f, "{method}:*"),
+            Self::Group(name) => write!(f, "group:{name}"),
+        }
+    }
 }
 
 /// Whether an identity is meant: the greatest of its patterns' answers is the answer of a condition.
@@ -188,6 +219,15 @@ pub(crate) fn is_word(text: &str) -> bool {
 pub(crate) struct PrincipalPattern {
     components: Box<[Option<Box<str>>]>,
     realm: Box<str>,
+}
+
+impl fmt::Display for PrincipalPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, component) in self.components.iter().enumerate() {
+            write!(f, "{}{}", if at > 0 { "/" } else { "" }, component.as_deref().unwrap_or("*"))?;
+        }
+        write!(f, "@{}", self.realm)
+    }
 }
 
 /// The most components of a pattern, so that the open ones fit into a [`Shape`].

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use ipnet::IpNet;
 use jiff::Timestamp;
 use serde::Serialize;
+use socks_config::Item;
 use socks_core::Level;
 
 use crate::Fact;
@@ -59,6 +60,8 @@ pub(crate) struct Rule {
     pub(crate) expires: Option<Timestamp>,
     /// Its line in the file.
     pub(crate) line: usize,
+    /// What the file says of it.
+    pub(crate) written: Option<Item>,
 }
 
 impl Rule {
@@ -79,6 +82,7 @@ impl Rule {
             special_use: false,
             expires: None,
             line: 0,
+            written: None,
         }
     }
 

@@ -9,7 +9,7 @@ use crate::decision::{Denial, DenyReason, Noted, Permit};
 use crate::index::Index;
 
 use crate::rule::Rule;
-use crate::set::Condition;
+use crate::set::{Condition, NamedSet};
 use crate::trial::Trial;
 use crate::view::View;
 use crate::{Decision, Fact, Nat64, OperationKind, Query};
@@ -20,6 +20,7 @@ pub struct Ruleset {
     pub(crate) rules: Vec<Rule>,
     pub(crate) clients: Vec<Row>,
     pub(crate) trials: Vec<Trial>,
+    pub(crate) sets: Vec<NamedSet>,
     index: Index,
     nat64: Option<Nat64>,
     names_groups: bool,
@@ -43,6 +44,7 @@ impl Ruleset {
             rules,
             clients,
             trials,
+            sets: Vec::new(),
             index,
             nat64: None,
             names_groups,
@@ -50,6 +52,12 @@ impl Ruleset {
             loaded,
             generation: 0,
         }
+    }
+
+    /// The same ruleset with its named sets, for comparisons.
+    pub(crate) fn with_sets(mut self, sets: Vec<NamedSet>) -> Self {
+        self.sets = sets;
+        self
     }
 
     /// The same ruleset under another generation; its permits carry the number.

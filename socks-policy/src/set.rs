@@ -2,6 +2,11 @@
 
 use std::sync::Arc;
 
+use ipnet::IpNet;
+
+use crate::pattern::{HostPattern, IdentityPattern, PortRange};
+use crate::times::Window;
+
 /// Things of one kind under one name, or a single one that a rule spells out.
 #[derive(Debug)]
 pub(crate) struct Set<T> {
@@ -9,6 +14,24 @@ pub(crate) struct Set<T> {
     pub(crate) id: usize,
     /// What is in it.
     pub(crate) elements: Vec<T>,
+}
+
+/// A set with the name that the file gives it.
+#[derive(Debug)]
+pub(crate) struct NamedSet {
+    /// Section and name, as `hosts.git`.
+    pub(crate) name: Box<str>,
+    pub(crate) elements: Elements,
+}
+
+/// The elements of a named set.
+#[derive(Debug)]
+pub(crate) enum Elements {
+    Networks(Arc<Set<IpNet>>),
+    Hosts(Arc<Set<HostPattern>>),
+    Identities(Arc<Set<IdentityPattern>>),
+    Ports(Arc<Set<PortRange>>),
+    Times(Arc<Set<Window>>),
 }
 
 /// Numbers the sets of one kind.

@@ -46,6 +46,16 @@ pub enum OnRevoke {
     Close,
 }
 
+impl fmt::Display for OnRevoke {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Keep => f.write_str("keep"),
+            Self::Drain(time) => write!(f, "drain {time:?}"),
+            Self::Close => f.write_str("close"),
+        }
+    }
+}
+
 /// What becomes of a session whose proof of identity (a ticket, an account) ends while it is open.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum TicketEnd {

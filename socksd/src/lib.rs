@@ -35,6 +35,7 @@ mod metrics;
 mod outcome;
 mod own;
 mod policy_file;
+mod preview;
 mod program;
 mod reception;
 mod record;

@@ -128,6 +128,37 @@ impl Listeners {
         Ok(planned)
     }
 
+    /// Tells whether all that is wanted could be opened, and by which sockets its clients would come; those that are
+    /// new exist for nobody.
+    ///
+    /// # Errors
+    /// The first that could not.
+    pub(crate) fn try_plan(&self, wanted: &[Arc<Listener>]) -> Result<Vec<Entrance>, OpenError> {
+        let bounds: Vec<Bound> = wanted.iter().map(|listener| Bound::of(listener, wanted)).collect();
+        let (kept, leaving) = self.sort(wanted, &bounds);
+        for (at, bound) in bounds.iter().enumerate() {
+            // Two that only have the address, and do not listen yet, are not in each other's way for the system.
+            if bounds.iter().take(at).any(|earlier| earlier.excludes(bound)) {
+                return Err(OpenError::new(bound.address, io::ErrorKind::AddrInUse.into(), None));
+            }
+        }
+        let staying: Vec<Arc<Listening>> = kept.iter().flatten().cloned().collect();
+        let tried = bounds.into_iter().zip(kept).map(|(bound, kept)| match kept {
+            Some(kept) => Ok(kept.entrance),
+            None => bound
+                .socket()
+                .and_then(|socket| bind(&socket, bound.address, &leaving, || Ok(())))
+                .map_or_else(
+                    |error| {
+                        let own = staying.iter().find(|own| own.is_in_the_way_of(bound.address));
+                        Err(OpenError::new(bound.address, error, own))
+                    },
+                    |()| Ok(Entrance::next()),
+                ),
+        });
+        tried.collect()
+    }
+
     /// What each wanted listener keeps, and what nobody wants any more. Where several have one address (with a port
     /// that the system chooses), those of the same name belong together.
     fn sort(
@@ -191,17 +222,13 @@ impl Planned {
 impl Listening {
     /// Opens the socket; those that leave may be in its way until they are closed.
     fn open(listener: &Arc<Listener>, bound: Bound, leaving: &[Arc<Self>]) -> io::Result<Self> {
-        let socket = Socket::new(Domain::for_address(bound.address), Type::STREAM, Some(Protocol::TCP))?;
-        if bound.address.is_ipv6() {
-            socket.set_only_v6(bound.only_v6)?;
-        }
-        socket.set_reuse_address(true)?;
+        let socket = bound.socket()?;
         // Accepted sockets inherit these on Linux, which saves calls for each connection.
         if let Some(keepalive) = listener.keepalive.options() {
             socket.set_tcp_keepalive(&keepalive)?;
         }
         relay::prepare(&socket);
-        listen(&socket, bound.address, leaving)?;
+        bind(&socket, bound.address, leaving, || socket.listen(BACKLOG))?;
         Self::adopt(listener, bound, socket.into())
     }
 
@@ -286,6 +313,23 @@ impl Bound {
             address.is_ipv6() && address.ip().is_unspecified() && address.port() != 0 && same_port > 1;
         Self { address, only_v6 }
     }
+
+    /// A socket that can be bound so.
+    fn socket(self) -> io::Result<Socket> {
+        let socket = Socket::new(Domain::for_address(self.address), Type::STREAM, Some(Protocol::TCP))?;
+        if self.address.is_ipv6() {
+            socket.set_only_v6(self.only_v6)?;
+        }
+        socket.set_reuse_address(true)?;
+        Ok(socket)
+    }
+
+    /// Tells whether only one of the two can be open.
+    fn excludes(&self, other: &Self) -> bool {
+        let (own, its) = (self.address, other.address);
+        let is_same = own.ip() == its.ip() || own.ip().is_unspecified() || its.ip().is_unspecified();
+        own.port() != 0 && own.port() == its.port() && own.is_ipv4() == its.is_ipv4() && is_same
+    }
 }
 
 impl OpenError {
@@ -305,9 +349,14 @@ impl fmt::Display for OpenError {
     }
 }
 
-/// Binds and listens. Where a socket that leaves has the address, both have it until that one is closed: there is no
-/// moment at which nobody listens.
-fn listen(socket: &Socket, address: SocketAddr, leaving: &[Arc<Listening>]) -> io::Result<()> {
+/// Binds the socket and does what comes `then`. Where a socket that leaves has the address, both have it until that one
+/// is closed: there is no moment at which nobody listens.
+fn bind(
+    socket: &Socket,
+    address: SocketAddr,
+    leaving: &[Arc<Listening>],
+    then: impl FnOnce() -> io::Result<()>,
+) -> io::Result<()> {
     let bind = || socket.bind(&address.into());
     let in_the_way: Vec<SockRef<'_>> = leaving
         .iter()
@@ -318,12 +367,12 @@ fn listen(socket: &Socket, address: SocketAddr, leaving: &[Arc<Listening>]) -> i
         Err(error) if error.kind() == io::ErrorKind::AddrInUse && !in_the_way.is_empty() => {
             let all = || in_the_way.iter().map(|own| &**own).chain([socket]);
             let bound = all().try_for_each(|socket| socket.set_reuse_port(true)).and_then(|()| bind());
-            let listens = bound.and_then(|()| socket.listen(BACKLOG));
+            let done = bound.and_then(|()| then());
             // It was only for this moment: else a second gateway could be started on the same ports unseen.
             let alone = all().map(|socket| socket.set_reuse_port(false)).fold(Ok(()), Result::and);
-            listens.and(alone)
+            done.and(alone)
         }
-        bound => bound.and_then(|()| socket.listen(BACKLOG)),
+        bound => bound.and_then(|()| then()),
     }
 }
 
@@ -440,6 +489,29 @@ mod tests {
         let error = before.plan(&[listener("a", FREE), listener("b", taken)]).unwrap_err().to_string();
         assert!(error.starts_with(&format!("cannot listen on `{taken}`: ")), "{error}");
         assert!(!error.contains("same gateway"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_plan_is_tried_without_anybody_noticing() {
+        let other = std::net::TcpListener::bind(FREE).unwrap();
+        let taken = other.local_addr().unwrap();
+        let before = open(&[listener("a", (Ipv4Addr::UNSPECIFIED, 0))]);
+        let (entrance, port) = (before.iter().next().unwrap().entrance(), port(&before));
+        let all = listener("a", (Ipv4Addr::UNSPECIFIED, 0));
+        let free = before.try_plan(&[all.clone(), listener("b", FREE)]).unwrap();
+        assert!(free[0] == entrance && free[1] != entrance);
+        assert!(
+            before.try_plan(&[listener("one", (Ipv4Addr::LOCALHOST, port))]).is_ok(),
+            "in place of the other"
+        );
+        let refused = |wanted: &[Arc<Listener>]| before.try_plan(wanted).unwrap_err().to_string();
+        assert!(refused(&[all.clone(), listener("b", taken)]).starts_with("cannot listen on"));
+        assert!(refused(&[all, listener("one", (Ipv4Addr::LOCALHOST, port))]).contains("same gateway"));
+        drop(other);
+        let twice = [listener("x", taken), listener("y", taken)];
+        assert!(refused(&twice).contains(&taken.to_string()));
+        assert!(std::net::TcpStream::connect(taken).is_err(), "nobody listens there");
+        assert!(before.try_plan(&twice[..1]).is_ok(), "nor has it been kept");
     }
 
     #[tokio::test]

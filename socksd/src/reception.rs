@@ -66,6 +66,15 @@ impl Reception {
         Ok(planned)
     }
 
+    /// Tells whether all that is wanted could be opened; see [`Listeners::try_plan`].
+    ///
+    /// # Errors
+    /// The first that could not.
+    pub(crate) fn try_plan(&self, wanted: &[Arc<Listener>]) -> Result<Vec<Entrance>, OpenError> {
+        let state = self.state();
+        if state.is_closed { Ok(Vec::new()) } else { state.listeners.try_plan(wanted) }
+    }
+
     /// Lets the gateway know its own addresses, as they are now.
     pub(crate) fn learn_own_addresses(&self) {
         self.learn(&self.state());

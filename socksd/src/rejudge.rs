@@ -64,6 +64,31 @@ pub(crate) fn sweep(gateway: &Arc<Gateway>) -> Swept {
     swept
 }
 
+/// What would become of an open session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// It goes on as it does.
+    Stays,
+    /// It goes on under this rule.
+    Moves(Arc<str>),
+    /// It loses its permit for that reason, and this becomes of it.
+    Loses(String, OnRevoke),
+}
+
+/// What would become of a session under a policy that is not in force; nothing is noted anywhere. `None`: it is not
+/// open.
+pub(crate) fn foresee(gateway: &Gateway, snapshot: &Snapshot, live: &Live) -> Option<Fate> {
+    let facts = live.facts();
+    if !facts.is_open() || facts.identity.is_none() {
+        return None;
+    }
+    Some(match judge(gateway, snapshot, live, &facts).0 {
+        Standing::Holds(permit) if facts.rule.as_ref() == Some(permit.rule()) => Fate::Stays,
+        Standing::Holds(permit) => Fate::Moves(permit.rule().clone()),
+        Standing::Lost(why) => Fate::Loses(why, facts.on_revoke),
+    })
+}
+
 /// Judges one session that was permitted by a policy which is perhaps no longer in force.
 fn check(gateway: &Arc<Gateway>, live: &Arc<Live>, swept: &mut Swept) {
     let snapshot = gateway.snapshot.load_full();
@@ -107,15 +132,21 @@ async fn end_later(gateway: Arc<Gateway>, live: Weak<Live>, time: Duration) {
 
 fn standing(gateway: &Gateway, snapshot: &Snapshot, live: &Live) -> Standing {
     let mut facts = live.facts();
-    let Some(identity) = facts.identity.clone() else { return Standing::Lost("nobody is known".into()) };
-    if let Err(why) = admitted(snapshot, live, &identity, &facts) {
-        return Standing::Lost(why);
-    }
-    let (standing, found) = permitted(gateway, snapshot, live, (&identity, &facts));
+    let (standing, found) = judge(gateway, snapshot, live, &facts);
     if let (Some(shadow), Some(found)) = (&snapshot.shadow, found) {
         shadow.note(found, &mut facts, &gateway.metrics);
     }
     standing
+}
+
+fn judge(gateway: &Gateway, snapshot: &Snapshot, live: &Live, facts: &Facts) -> (Standing, Option<Found>) {
+    let Some(identity) = facts.identity.clone() else {
+        return (Standing::Lost("nobody is known".into()), None);
+    };
+    match admitted(snapshot, live, &identity, facts) {
+        Ok(()) => permitted(gateway, snapshot, live, (&identity, facts)),
+        Err(why) => (Standing::Lost(why), None),
+    }
 }
 
 /// Tells why the client would not be let in any more.

@@ -9,6 +9,7 @@ use crate::audit::{self, Agent, Event, ReloadResult};
 use crate::config::{AdminConfig, Settings};
 use crate::gateway::Gateway;
 use crate::listeners::Planned;
+use crate::preview::Preview;
 use crate::rejudge::{self, Swept};
 use crate::server::Sources;
 use crate::snapshot::Snapshot;
@@ -51,6 +52,21 @@ pub(crate) fn run(gateway: &Arc<Gateway>, sources: &Sources, by: Agent<'_>) -> R
     reloaded
 }
 
+/// Reads everything anew, and tells what a reload would change. Nothing is.
+///
+/// It does not try whether new targets for records can be opened: that might make a file.
+///
+/// # Errors
+/// All mistakes, as a reload would tell them.
+pub(crate) fn preview(gateway: &Gateway, sources: &Sources) -> Result<Preview, String> {
+    let _alone = sources.reloading.lock().unwrap_or_else(PoisonError::into_inner);
+    let before = gateway.snapshot.load_full();
+    let mut snapshot = read(sources, &before)?;
+    snapshot.entrances =
+        sources.reception.try_plan(&snapshot.listeners).map_err(|error| error.to_string())?;
+    Ok(Preview::of(gateway, &before, &snapshot))
+}
+
 /// All that is needed to go on with other files; nothing of it is in force.
 struct Prepared {
     snapshot: Snapshot,
@@ -85,13 +101,18 @@ fn replace(gateway: &Arc<Gateway>, sources: &Sources) -> Result<Reloaded, String
 
 /// Reads, checks and opens everything. What is opened comes last: as long as something is wrong, nobody is let in.
 fn prepare(gateway: &Gateway, sources: &Sources, before: &Snapshot) -> Result<Prepared, String> {
-    let checked = Snapshot::load(&sources.config, &sources.registry, Some(before));
-    let mut snapshot = checked.map_err(|findings| findings.to_string())?.snapshot;
+    let mut snapshot = read(sources, before)?;
     let audit = gateway.audit.prepare(&snapshot.settings.audit).map_err(|error| error.to_string())?;
     let listeners = sources.reception.plan(&snapshot.listeners).map_err(|error| error.to_string())?;
     snapshot.entrances = listeners.entrances();
-    snapshot.warnings.extend(needs_restart(sources, &snapshot.settings));
     Ok(Prepared { snapshot, audit, listeners })
+}
+
+fn read(sources: &Sources, before: &Snapshot) -> Result<Snapshot, String> {
+    let checked = Snapshot::load(&sources.config, &sources.registry, Some(before));
+    let mut snapshot = checked.map_err(|findings| findings.to_string())?.snapshot;
+    snapshot.warnings.extend(needs_restart(sources, &snapshot.settings));
+    Ok(snapshot)
 }
 
 /// Where the admin listener listens is read only once; who may come there is not.

@@ -12,6 +12,7 @@ use crate::config::{AuthEntry, Config, Listener, PolicyFile, Settings};
 use crate::judgement::Policy;
 use crate::listeners::Entrance;
 use crate::policy_file::Names;
+use crate::preview::Outline;
 use crate::resolve::Resolver;
 use crate::roster::Live;
 use crate::shadow::Shadow;
@@ -31,6 +32,8 @@ pub(crate) struct Snapshot {
     pub(crate) loaded: Timestamp,
     /// What the operator should know of it.
     pub(crate) warnings: Vec<String>,
+    /// What the configuration says.
+    pub(crate) outline: Outline,
     upstreams: Vec<Upstream>,
     authenticators: Vec<(Arc<str>, Arc<dyn Authenticator>)>,
 }
@@ -92,6 +95,7 @@ impl Snapshot {
                     resolver,
                     loaded: Timestamp::now(),
                     warnings: findings.iter().map(ToString::to_string).collect(),
+                    outline: Outline::of(&document.root),
                     upstreams,
                     authenticators,
                 },

@@ -30,8 +30,8 @@ use socks_core::wire::Method;
 use socks_core::{Identity, IdentityName};
 
 use crate::{
-    Attempt, AuthError, AuthSession, Authenticated, Authenticator, AuthenticatorFactory, BuildContext,
-    BuildError, Lockout,
+    Account, Attempt, AuthError, AuthSession, Authenticated, Authenticator, AuthenticatorFactory,
+    BuildContext, BuildError, Lockout,
 };
 use cache::Cache;
 pub use edit::{EditError, UsersFile};
@@ -123,6 +123,10 @@ impl Authenticator for Password {
     fn still_knows(&self, identity: &Identity) -> bool {
         let IdentityName::User(name) = &identity.name else { return false };
         self.users.find(name.as_bytes()).is_some_and(|user| !user.disabled)
+    }
+
+    fn accounts(&self) -> Vec<Account> {
+        self.users.iter().map(User::account).collect()
     }
 
     async fn authenticate(&self, session: &mut AuthSession<'_>) -> Result<Authenticated, AuthError> {

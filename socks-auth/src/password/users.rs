@@ -8,6 +8,8 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use socks_config::{Document, Finding, Findings, Node, value};
 
+use crate::Account;
+
 use super::hash::{Cost, HashError, StoredHash};
 
 /// An account of a users file.
@@ -40,6 +42,17 @@ impl User {
         match self.expires {
             Some(end) if end <= now => Verdict::Expired,
             _ => Verdict::Granted(self),
+        }
+    }
+
+    /// The account as an operator may see it.
+    pub(super) fn account(&self) -> Account {
+        let disabled = self.disabled.then(|| ("disabled", "true".to_owned()));
+        let expires = self.expires.map(|end| ("expires", show_expiry(end)));
+        let groups = (!self.groups.is_empty()).then(|| ("groups", self.groups.join(", ")));
+        Account {
+            name: self.name.to_string(),
+            terms: [disabled, expires, groups].into_iter().flatten().collect(),
         }
     }
 }

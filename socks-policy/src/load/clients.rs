@@ -25,7 +25,8 @@ impl<'a> Reader<'a> {
         let levels = self.take(&mut fields, "protection").map(|node| Levels::Only(self.levels(node)));
         fields.finish(&mut self.findings);
         let levels = levels.unwrap_or(Levels::Unrestricted);
-        Some(Row { source, listener, identity, methods: methods?, levels })
+        let written = node.to_string().into();
+        Some(Row { source, listener, identity, methods: methods?, levels, written })
     }
 
     fn methods(&mut self, node: &'a Node) -> Vec<Arc<str>> {

@@ -84,7 +84,8 @@ impl<'a> Reader<'a> {
         let trials =
             self.take(&mut fields, "tests").map(|tests| self.trials(tests, &rules)).unwrap_or_default();
         fields.finish(&mut self.findings);
-        Some((Ruleset::new(rules, clients, trials, self.context.now), places))
+        let ruleset = Ruleset::new(rules, clients, trials, self.context.now).with_sets(self.named_sets());
+        Some((ruleset, places))
     }
 
     fn version(&mut self, fields: &mut Fields<'a>) {

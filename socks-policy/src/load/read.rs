@@ -9,7 +9,7 @@ use socks_config::{Fields, Finding, Findings, Node, Place};
 use super::Context;
 use super::element::{self, Element};
 use crate::pattern::{HostPattern, IdentityPattern, PortRange};
-use crate::set::{Condition, Set, Sets};
+use crate::set::{Condition, Elements, NamedSet, Set, Sets};
 use crate::times::Window;
 
 /// A policy file that is being read.
@@ -53,6 +53,14 @@ impl<T> Section<T> {
         let named = self.named.get_mut(name)?;
         named.is_used = true;
         Some(Arc::clone(&named.set))
+    }
+
+    /// All of them.
+    pub(super) fn all(&self, of: impl Fn(Arc<Set<T>>) -> Elements) -> impl Iterator<Item = NamedSet> {
+        self.named.iter().map(move |(name, named)| NamedSet {
+            name: format!("{}.{name}", self.key).into(),
+            elements: of(Arc::clone(&named.set)),
+        })
     }
 
     /// The mistake of a name that no set has.

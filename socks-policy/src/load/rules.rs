@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use socks_config::{Finding, Node};
+use socks_config::{Finding, Item, Node};
 
 use super::element;
 use super::read::Reader;
@@ -23,14 +23,14 @@ impl<'a> Reader<'a> {
         rules.iter().filter_map(|rule| self.rule(rule, &mut names)).unzip()
     }
 
-    fn rule(&mut self, node: &'a Node, names: &mut HashMap<&'a str, &'a Node>) -> Option<(Rule, &'a Node)> {
-        let mut fields = node.fields(&mut self.findings)?;
+    fn rule(&mut self, whole: &'a Node, names: &mut HashMap<&'a str, &'a Node>) -> Option<(Rule, &'a Node)> {
+        let mut fields = whole.fields(&mut self.findings)?;
         let name = fields.require("name", &mut self.findings).map(|node| (node, rule_name(node, names)));
         let action = fields.require("action", &mut self.findings).map(action);
         let action = action.and_then(|action| self.findings.note(action));
         // A rule whose action is unknown is read on for its other mistakes.
         let mut rule = Rule::new("", action.unwrap_or(Action::Permit));
-        rule.line = name.as_ref().map_or(&node.place, |(node, _)| &node.place).line();
+        rule.line = name.as_ref().map_or(&whole.place, |(node, _)| &node.place).line();
         rule.source = self.source(&mut fields);
         rule.listener = self.listener(&mut fields);
         rule.identity = self.identity(&mut fields);
@@ -49,6 +49,7 @@ impl<'a> Reader<'a> {
         let (node, name) = name?;
         let name = self.findings.note(name)?;
         rule.grant = Arc::new(Grant { rule: name.into(), terms });
+        rule.written = Some(Item::new(name, whole, |_| false).without("name"));
         Some((rule, node))
     }
 

@@ -8,7 +8,7 @@ use super::Context;
 use super::element::{self, Element};
 use super::read::{Named, Reader, Section, known};
 use crate::pattern::{HostPattern, IdentityPattern, is_word};
-use crate::set::Set;
+use crate::set::{Elements, NamedSet, Set};
 
 impl<'a> Reader<'a> {
     /// Reads all named sets.
@@ -57,6 +57,17 @@ impl<'a> Reader<'a> {
             let named = Named { set, place: key.place.clone(), is_used: false };
             section(self).named.insert(name.into(), named);
         }
+    }
+
+    /// All sets with their names.
+    pub(super) fn named_sets(&self) -> Vec<NamedSet> {
+        let networks = self.networks.all(Elements::Networks);
+        let hosts = self.hosts.all(Elements::Hosts);
+        let identities =
+            self.groups.all(Elements::Identities).chain(self.identities.all(Elements::Identities));
+        let ports = self.ports.all(Elements::Ports);
+        let times = self.times.all(Elements::Times);
+        networks.chain(hosts).chain(identities).chain(ports).chain(times).collect()
     }
 
     /// The set of groups that `group:NAME` means, if it is the name of one.

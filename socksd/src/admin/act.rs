@@ -6,6 +6,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use tracing::info;
 
 use crate::audit::{Agent, Event};
+use crate::preview::Preview;
 use crate::reload::{self, Reloaded};
 use crate::roster::Ending;
 
@@ -96,6 +97,17 @@ impl Desk {
         reloaded
     }
 
+    /// Tells what a reload would change. It may take long: not for a reactor.
+    ///
+    /// # Errors
+    /// All mistakes, as a reload would tell them.
+    pub(super) fn preview(&self, caller: &Caller) -> Result<Preview, String> {
+        let preview = reload::preview(&self.gateway, &self.sources);
+        let result = if preview.is_ok() { "told" } else { "a reload would be refused" };
+        self.note(&caller.name, Act { name: "preview-reload", about: None, result: result.to_owned() });
+        preview
+    }
+
     /// Leaves a record of what somebody wanted and may not, unless there are too many of them.
     pub(super) fn refuse(&self, who: &str, path: &str, why: &str) {
         if self.refused.count() {
@@ -134,6 +146,7 @@ impl Desk {
 fn act_of(path: &str) -> &'static str {
     match path.strip_prefix("/api/") {
         Some("reload") => "reload",
+        Some("reload/preview") => "preview-reload",
         Some("sessions/end") => "end-sessions",
         Some("logins/unlock") => "unlock",
         Some(path) if path.starts_with("sessions/") && path.ends_with("/end") => "end-session",

@@ -16,6 +16,7 @@ use tokio::task::spawn_blocking;
 use crate::denials::Told;
 use crate::explain::{Answer, Question};
 use crate::logins::LockRow;
+use crate::preview::Preview;
 use crate::shadow::Report;
 
 use super::Desk;
@@ -49,6 +50,7 @@ pub(super) fn router(desk: Arc<Desk>) -> Router {
         .route("/api/logins/locks", get(locks))
         .route("/api/logins/unlock", post(unlock))
         .route("/api/reload", post(reload))
+        .route("/api/reload/preview", post(preview))
         .route("/api/explain", post(explain))
         .fallback(async || Refused(StatusCode::NOT_FOUND, "there is nothing here".into()))
         .method_not_allowed_fallback(async || {
@@ -192,6 +194,14 @@ async fn reload(
     Ok(Json(
         json!({ "policy": reloaded.policy, "warnings": reloaded.warnings, "sessions": reloaded.sessions }),
     ))
+}
+
+async fn preview(
+    State(desk): State<Arc<Desk>>,
+    Extension(caller): Extension<Caller>,
+) -> Result<Json<Preview>, Refused> {
+    let preview = spawn_blocking(move || desk.preview(&caller)).await.map_err(bug)?;
+    preview.map(Json).map_err(|text| Refused(StatusCode::UNPROCESSABLE_ENTITY, text))
 }
 
 async fn explain(

@@ -23,7 +23,7 @@ use crate::logins::LockRow;
 use crate::rejudge::Swept;
 
 use super::table::Table;
-use super::{ConfigArgument, Exit, fail, say};
+use super::{ConfigArgument, Exit, fail, preview, say};
 
 /// For an answer; a reload of a large policy takes its time.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -86,6 +86,9 @@ pub(super) struct Unlock {
 pub(super) struct Reload {
     #[command(flatten)]
     place: Where,
+    /// Change nothing, and show what would: rules, sets and settings, and which open sessions would lose their permit
+    #[arg(long)]
+    preview: bool,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -202,6 +205,10 @@ impl Unlock {
 
 impl Reload {
     pub(super) fn run(self) -> Result<Exit, Exit> {
+        if self.preview {
+            let answer = self.place.ask(Method::POST, "/api/reload/preview")?;
+            return preview::show(answer, self.json);
+        }
         let answer = self.place.ask(Method::POST, "/api/reload")?;
         if self.json {
             say(pretty(&answer));

@@ -41,7 +41,7 @@ impl Exit {
         match self {
             Self::Done => "done",
             Self::No => {
-                "the answer is no: a password that is wrong, an account that is there already, a finding of `doctor`, no session to end, no lock to lift, no shadow policy, a request that another policy would decide otherwise"
+                "the answer is no: a password that is wrong, an account that is there already, a finding of `doctor`, no session to end, no lock to lift, no shadow policy, a request that another policy would decide otherwise, an open session that would lose its permit"
             }
             Self::Usage => "the command line is wrong",
             Self::Unavailable => "an address cannot be opened, or the running gateway cannot be asked",

@@ -6,6 +6,7 @@ mod doctor;
 mod exit;
 mod explain;
 mod policy;
+mod preview;
 mod progress;
 mod replay;
 mod run;
