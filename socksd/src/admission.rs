@@ -1,17 +1,18 @@
 //! Who may have another session: limits in all, per source, and per rule and identity. Behind a load balancer the
 //! source of a connection is known only later.
 
-use std::collections::HashMap;
-use std::hash::Hash;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
+use crate::gateway::Gateway;
+use crate::tallies::Tallies;
 use crate::workers::Place;
 
 /// What counts as one source: an IPv4 address, or the /64 network that one IPv6 site has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) struct Source(IpAddr);
 
 impl Source {
@@ -46,15 +47,29 @@ struct Shared {
 #[derive(Debug)]
 struct Sessions {
     total: usize,
-    by_source: HashMap<Source, usize>,
+    by_source: Tallies<Source>,
     /// Connections whose source is not yet known.
     unknown: usize,
+    /// Sessions of the old process, and its connections whose source is not yet known.
+    elsewhere: (usize, usize),
+}
+
+/// How many sessions there are by what limits them, as one process tells another. The lists have what has changed.
+#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Counts {
+    pub(crate) total: usize,
+    pub(crate) unknown: usize,
+    pub(crate) sources: Vec<(Source, usize)>,
+    pub(crate) rules: Vec<(RuleHolder, usize)>,
+    pub(crate) associations: Vec<(RuleHolder, usize)>,
 }
 
 /// The most sessions that may be open at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct SessionLimits {
     pub(crate) total: usize,
+    /// Those of the old process counted in.
+    pub(crate) everywhere: usize,
     pub(crate) per_source: usize,
     /// Connections whose source is not yet known.
     pub(crate) unknown: usize,
@@ -71,16 +86,15 @@ pub(crate) enum Full {
 
 impl Admission {
     pub(crate) fn new() -> Self {
-        let sessions = Mutex::new(Sessions { total: 0, by_source: HashMap::new(), unknown: 0 });
+        let sessions =
+            Mutex::new(Sessions { total: 0, by_source: Tallies::default(), unknown: 0, elsewhere: (0, 0) });
         Self(Arc::new(Shared { sessions, idle: Notify::new() }))
     }
 
     /// Counts one more session of `source`, until the ticket is dropped.
     pub(crate) fn admit(&self, source: Source, limits: SessionLimits) -> Result<Ticket, Full> {
         let mut sessions = lock(&self.0.sessions);
-        if sessions.total >= limits.total {
-            return Err(Full::Total);
-        }
+        sessions.check_total(limits)?;
         sessions.add(source, limits)?;
         sessions.total += 1;
         Ok(Ticket { admission: self.clone(), source: Some(source), limits, place: None })
@@ -90,10 +104,8 @@ impl Admission {
     /// [told](Ticket::of).
     pub(crate) fn admit_unknown(&self, limits: SessionLimits) -> Result<Ticket, Full> {
         let mut sessions = lock(&self.0.sessions);
-        if sessions.total >= limits.total {
-            return Err(Full::Total);
-        }
-        if sessions.unknown >= limits.unknown {
+        sessions.check_total(limits)?;
+        if sessions.unknown + sessions.elsewhere.1 >= limits.unknown {
             return Err(Full::Unknown);
         }
         sessions.unknown += 1;
@@ -106,6 +118,49 @@ impl Admission {
         lock(&self.0.sessions).total
     }
 
+    /// Sessions that the old process has.
+    pub(crate) fn elsewhere(&self) -> usize {
+        lock(&self.0.sessions).elsewhere.0
+    }
+
+    /// Waits until no session is open here nor in the old process; for when no new one is let in.
+    pub(crate) async fn idle_everywhere(&self) {
+        while self.open() + self.elsewhere() > 0 {
+            self.0.idle.notified().await;
+        }
+    }
+
+    /// What the next process has not been told of yet.
+    fn news(&self) -> Counts {
+        let mut sessions = lock(&self.0.sessions);
+        Counts {
+            total: sessions.total + sessions.elsewhere.0,
+            unknown: sessions.unknown + sessions.elsewhere.1,
+            sources: sessions.by_source.news(),
+            ..Counts::default()
+        }
+    }
+
+    fn keep_to_itself(&self) {
+        lock(&self.0.sessions).by_source.keep_to_itself();
+    }
+
+    fn learn(&self, total: usize, unknown: usize, sources: Vec<(Source, usize)>) {
+        let mut sessions = lock(&self.0.sessions);
+        sessions.elsewhere = (total, unknown);
+        sessions.by_source.learn(sources);
+        if total == 0 {
+            self.0.idle.notify_one();
+        }
+    }
+
+    fn forget(&self) {
+        let mut sessions = lock(&self.0.sessions);
+        sessions.elsewhere = (0, 0);
+        sessions.by_source.forget();
+        self.0.idle.notify_one();
+    }
+
     /// Waits until no session is open; for when no new one is let in.
     pub(crate) async fn idle(&self) {
         while self.open() > 0 {
@@ -116,17 +171,18 @@ impl Admission {
 
 impl Sessions {
     fn add(&mut self, source: Source, limits: SessionLimits) -> Result<(), Full> {
-        let of_source = self.by_source.entry(source).or_default();
-        if *of_source >= limits.per_source {
-            return Err(Full::Source);
-        }
-        *of_source += 1;
-        Ok(())
+        if self.by_source.add(&source, limits.per_source) { Ok(()) } else { Err(Full::Source) }
+    }
+
+    fn check_total(&self, limits: SessionLimits) -> Result<(), Full> {
+        let everywhere = self.total + self.elsewhere.0;
+        let is_full = self.total >= limits.total || everywhere >= limits.everywhere;
+        if is_full { Err(Full::Total) } else { Ok(()) }
     }
 
     fn remove(&mut self, source: Option<Source>) {
         match source {
-            Some(source) => release(&mut self.by_source, &source),
+            Some(source) => self.by_source.remove(&source),
             None => self.unknown = self.unknown.saturating_sub(1),
         }
     }
@@ -180,11 +236,12 @@ impl Drop for Ticket {
 
 /// Sessions by rule and holder, for the rules that limit them.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct RuleSessions(Arc<Mutex<HashMap<RuleHolder, usize>>>);
+pub(crate) struct RuleSessions(Arc<Mutex<Tallies<RuleHolder>>>);
 
 /// A rule's name, and who goes through it: an identity, or the source of an anonymous client.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(crate) struct RuleHolder {
+    #[serde(with = "shared")]
     pub(crate) rule: Arc<str>,
     pub(crate) holder: Box<str>,
 }
@@ -192,13 +249,9 @@ pub(crate) struct RuleHolder {
 impl RuleSessions {
     /// Counts one more session through the rule, until the ticket is dropped; `None`: the limit is reached.
     pub(crate) fn admit(&self, holder: RuleHolder, most: u32) -> Option<RuleTicket> {
-        let mut sessions = lock(&self.0);
-        let count = sessions.entry(holder.clone()).or_default();
-        if *count >= usize::try_from(most).unwrap_or(usize::MAX) {
-            return None;
-        }
-        *count += 1;
-        Some(RuleTicket { sessions: self.clone(), holder })
+        let most = usize::try_from(most).unwrap_or(usize::MAX);
+        let is_admitted = lock(&self.0).add(&holder, most);
+        is_admitted.then(|| RuleTicket { sessions: self.clone(), holder })
     }
 }
 
@@ -217,16 +270,61 @@ impl RuleTicket {
 
 impl Drop for RuleTicket {
     fn drop(&mut self) {
-        release(&mut lock(&self.sessions.0), &self.holder);
+        lock(&self.sessions.0).remove(&self.holder);
     }
 }
 
-fn release<K: Hash + Eq>(counts: &mut HashMap<K, usize>, key: &K) {
-    if let Some(count) = counts.get_mut(key) {
-        *count = count.saturating_sub(1);
-        if *count == 0 {
-            counts.remove(key);
-        }
+impl Gateway {
+    /// What another process has not been told of yet, which counts the sessions of this one as well.
+    pub(crate) fn news(&self) -> Counts {
+        let mut counts = self.admission.news();
+        counts.rules = lock(&self.rule_sessions.0).news();
+        counts.associations = lock(&self.rule_associations.0).news();
+        counts
+    }
+
+    /// No other process wants to know any more.
+    pub(crate) fn tell_nobody(&self) {
+        self.admission.keep_to_itself();
+        lock(&self.rule_sessions.0).keep_to_itself();
+        lock(&self.rule_associations.0).keep_to_itself();
+    }
+
+    /// Learns what the old process counts.
+    pub(crate) fn learn(&self, counts: Counts) {
+        let Counts { total, unknown, sources, rules, associations } = counts;
+        self.admission.learn(total, unknown, sources);
+        lock(&self.rule_sessions.0).learn(rules);
+        lock(&self.rule_associations.0).learn(associations);
+    }
+
+    /// The old process is gone.
+    pub(crate) fn forget(&self) {
+        self.admission.forget();
+        lock(&self.rule_sessions.0).forget();
+        lock(&self.rule_associations.0).forget();
+    }
+}
+
+impl Counts {
+    /// Tells whether the lists have nothing.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.sources.is_empty() && self.rules.is_empty() && self.associations.is_empty()
+    }
+}
+
+/// A shared text as text.
+mod shared {
+    use std::sync::Arc;
+
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(text: &Arc<str>, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(text)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Arc<str>, D::Error> {
+        String::deserialize(from).map(Into::into)
     }
 }
 
@@ -239,7 +337,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 mod tests {
     use super::*;
 
-    const LIMITS: SessionLimits = SessionLimits { total: 3, per_source: 2, unknown: 2 };
+    const LIMITS: SessionLimits = SessionLimits { total: 3, everywhere: 3, per_source: 2, unknown: 2 };
 
     fn source(text: &str) -> Source {
         Source::of(text.parse().unwrap())

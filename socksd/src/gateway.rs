@@ -2,8 +2,8 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::ops::Deref;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::{ArcSwap, Guard};
 use jiff::Timestamp;
@@ -24,6 +24,7 @@ use crate::own::{OwnSockets, Transport};
 use crate::refusals::Refusals;
 use crate::roster::{Roster, SessionId};
 use crate::snapshot::Snapshot;
+use crate::takeover::Predecessor;
 use crate::throttle::Throttle;
 
 /// One running gateway.
@@ -58,6 +59,10 @@ pub(crate) struct Gateway {
     /// How often the open sessions were judged again.
     pub(crate) sweeps: AtomicU64,
     draining: AtomicBool,
+    /// The process that has taken over; 0: none.
+    successor: AtomicU32,
+    /// The process that this one has taken over from, as long as it has sessions.
+    predecessor: Mutex<Option<Predecessor>>,
     stopping: AtomicBool,
 }
 
@@ -85,6 +90,8 @@ impl Gateway {
             sessions: AtomicU64::new(0),
             sweeps: AtomicU64::new(0),
             draining: AtomicBool::new(false),
+            successor: AtomicU32::new(0),
+            predecessor: Mutex::default(),
             stopping: AtomicBool::new(false),
         }
     }
@@ -113,6 +120,21 @@ impl Gateway {
         !self.draining.load(Ordering::Relaxed)
     }
 
+    /// Says which process serves new clients from now on; 0: this one does.
+    pub(crate) fn hand_over(&self, process: u32) {
+        self.successor.store(process, Ordering::Relaxed);
+    }
+
+    /// Says which process still has sessions from before.
+    pub(crate) fn follow(&self, predecessor: Option<Predecessor>) {
+        *self.predecessor.lock().unwrap_or_else(PoisonError::into_inner) = predecessor;
+    }
+
+    /// The process that still has sessions from before.
+    pub(crate) fn predecessor(&self) -> Option<Predecessor> {
+        self.predecessor.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// How it does, in a few words.
     pub(crate) fn in_short(&self) -> String {
         let snapshot = self.snapshot.load();
@@ -128,6 +150,8 @@ impl Gateway {
     pub(crate) fn unready(&self) -> Option<&'static str> {
         if self.draining.load(Ordering::Relaxed) {
             Some("the gateway stops")
+        } else if self.successor.load(Ordering::Relaxed) > 0 {
+            Some("another process has taken over")
         } else if self.audit.refuses() {
             Some("records cannot be written")
         } else {

@@ -16,6 +16,7 @@
 mod activation;
 mod admin;
 mod admission;
+mod ask;
 mod audit;
 mod command;
 mod config;
@@ -51,7 +52,10 @@ mod server;
 mod session;
 mod shadow;
 mod snapshot;
+mod socket_file;
 mod supervisor;
+mod takeover;
+mod tallies;
 mod throttle;
 mod upstream;
 mod workers;

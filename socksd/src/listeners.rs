@@ -183,6 +183,12 @@ impl Listeners {
         (kept, left)
     }
 
+    /// Both.
+    pub(crate) fn and(mut self, mut other: Self) -> Self {
+        self.0.append(&mut other.0);
+        self
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<Listening>> {
         self.0.iter()
     }

@@ -13,6 +13,7 @@ use crate::command::{Arguments, Exit, fail};
 const SIGNALS: &str = "\
 SIGHUP: reads all files anew; if there is any mistake, nothing changes
 SIGUSR1: opens audit files anew
+SIGUSR2: starts the program anew, which takes over by `upgrade.socket`
 SIGTERM: takes no new clients and lets open sessions go on for `drain-timeout` at most; a second one ends them at once
 SIGINT: as SIGTERM";
 const FILES: &str = "\

@@ -29,6 +29,8 @@ struct State {
     loops: HashMap<Entrance, Loop>,
     /// Where sockets are open already for a configuration that is about to come into force.
     opening: Vec<SocketAddr>,
+    /// Another process accepts.
+    is_paused: bool,
     /// The gateway stops, and no listener is opened any more.
     is_closed: bool,
 }
@@ -97,10 +99,7 @@ impl Reception {
         state.opening.clear();
         self.learn(&state);
         let now = state.listeners.clone();
-        for listening in now.iter() {
-            let begin = || self.begin(listening.clone());
-            state.loops.entry(listening.entrance()).or_insert_with(begin);
-        }
+        self.begin_all(&mut state);
         let is_gone = |gone: &&Arc<Listening>| now.iter().all(|open| open.entrance() != gone.entrance());
         for gone in before.iter().filter(is_gone) {
             info!(listener = %gone.entry().name, address = %gone.local(), "no longer listening");
@@ -110,6 +109,34 @@ impl Reception {
             }
         }
         Leaving(leaving)
+    }
+
+    fn begin_all(&self, state: &mut State) {
+        if state.is_paused {
+            return;
+        }
+        for listening in state.listeners.iter() {
+            let begin = || self.begin(listening.clone());
+            state.loops.entry(listening.entrance()).or_insert_with(begin);
+        }
+    }
+
+    /// Accepts nobody any more, and keeps the sockets open; who is there already is served.
+    pub(crate) fn pause(&self) -> Leaving {
+        let mut state = self.state();
+        let (told, leaving) = channel();
+        state.is_paused = true;
+        for accepting in std::mem::take(&mut state.loops).into_values() {
+            let _ = accepting.stop.send(told.clone());
+        }
+        Leaving(leaving)
+    }
+
+    /// Accepts again.
+    pub(crate) fn resume(&self) {
+        let mut state = self.state();
+        state.is_paused = false;
+        self.begin_all(&mut state);
     }
 
     fn begin(&self, listening: Arc<Listening>) -> Loop {

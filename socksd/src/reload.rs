@@ -112,6 +112,11 @@ fn read(sources: &Sources, before: &Snapshot) -> Result<Snapshot, String> {
     let checked = Snapshot::load(&sources.config, &sources.registry, Some(before));
     let mut snapshot = checked.map_err(|findings| findings.to_string())?.snapshot;
     snapshot.warnings.extend(needs_restart(sources, &snapshot.settings));
+    let upgrade = |settings: &Settings| settings.upgrade.as_ref().map(|upgrade| upgrade.socket.clone());
+    if upgrade(&snapshot.settings) != upgrade(&before.settings) {
+        let text = "`upgrade.socket` has changed, which takes a restart; everything else is in force";
+        snapshot.warnings.push(text.into());
+    }
     Ok(snapshot)
 }
 

@@ -14,6 +14,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, interval, sleep, sleep_until};
 use tracing::{error, info, warn};
 
+use crate::admin::Admin;
 use crate::admission::{Full, SessionLimits, Source, Ticket};
 use crate::audit::Agent;
 use crate::config::{AdminConfig, Limits};
@@ -30,6 +31,7 @@ use crate::roster::Ending;
 use crate::rounds::Rounds;
 use crate::session::{Arrival, serve};
 use crate::supervisor::Supervisor;
+use crate::takeover::{self, Bond, Successors, Taking};
 use crate::workers::Seats;
 
 /// Pause of an accept loop that has no descriptor or memory for another connection.
@@ -53,20 +55,53 @@ pub(crate) struct Sources {
     pub(crate) reloading: Mutex<()>,
 }
 
+/// What goes from one process to the next.
+pub(crate) struct Shift {
+    /// The process that this one takes over from.
+    pub(crate) taking: Option<Taking>,
+    pub(crate) successors: Option<Successors>,
+    pub(crate) admin: Option<Arc<Admin>>,
+}
+
+impl Shift {
+    /// Lets others find this process where they found the other one.
+    fn appear(&self) {
+        let admin = self.admin.as_deref().map_or(Ok(()), Admin::appear);
+        if let Err(error) = admin.and_then(|()| self.successors.as_ref().map_or(Ok(()), Successors::appear)) {
+            error!(%error, "the admin or upgrade socket cannot have its place; restart to try again");
+        }
+    }
+}
+
 /// Serves until a signal says stop. SIGHUP reloads configuration and policy, SIGUSR1 opens audit files anew.
 pub(crate) async fn run(
     gateway: &Arc<Gateway>,
     listeners: Planned,
     sources: &Arc<Sources>,
+    mut shift: Shift,
 ) -> io::Result<()> {
     let (reception, supervisor) = (&sources.reception, &sources.supervisor);
     let reload = signal(SignalKind::hangup())?;
     let mut stop = Stop::listen()?;
     let mut rounds = Rounds::begin(gateway, sources)?;
+    let upgrade = signal(SignalKind::user_defined2())?;
     drop(reception.change(listeners));
+    let taking = shift.taking.take();
+    let _bond = take_over(taking, gateway, &mut shift).await;
     supervisor.ready(&gateway.in_short());
+    let successors = shift.successors.as_mut();
     let serve = async {
-        stop.told().await;
+        tokio::select! {
+            () = stop.told() => {}
+            successor = taken(successors) => {
+                supervisor.hand_over(successor);
+                gateway.drain();
+                reception.close().await;
+                if stay(gateway, stop.told()).await {
+                    return;
+                }
+            }
+        }
         gateway.drain();
         supervisor.stopping();
         reception.close().await;
@@ -76,9 +111,59 @@ pub(crate) async fn run(
         () = serve => {}
         () = rounds.go_on() => {}
         () = reload_when_told(reload, gateway, sources) => {}
+        () = upgrade_when_told(upgrade, sources) => {}
     }
     gateway.stop();
     Ok(())
+}
+
+/// Says that clients are accepted here; what only one process can have is this one's then.
+async fn take_over(taking: Option<Taking>, gateway: &Arc<Gateway>, shift: &mut Shift) -> Option<Bond> {
+    let Some(taking) = taking else {
+        shift.appear();
+        return None;
+    };
+    let gateway = gateway.clone();
+    // Answers are waited for, and this thread accepts.
+    let taken = tokio::task::spawn_blocking(move || taking.accepting(&gateway)).await;
+    shift.appear();
+    taken.inspect_err(|error| error!(%error, "a bug of the gateway's, see above")).ok()
+}
+
+async fn taken(successors: Option<&mut Successors>) -> u32 {
+    match successors {
+        Some(successors) => successors.taken().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Another process serves: keeps the sessions to their end, or to the end of their time. `false`: the gateway was told
+/// to stop.
+async fn stay(gateway: &Gateway, stop: impl Future<Output = ()>) -> bool {
+    let upgrade = gateway.snapshot.load().settings.upgrade.as_ref().map(|upgrade| upgrade.timeout);
+    let most = upgrade.unwrap_or_default();
+    info!(
+        sessions = gateway.admission.open(),
+        seconds = most.as_secs_f32(),
+        "another process has taken over"
+    );
+    tokio::select! {
+        () = gateway.admission.idle_everywhere() => return true,
+        () = sleep(most) => {}
+        () = stop => return false,
+    }
+    end_all(gateway);
+    true
+}
+
+/// Starts the program anew with each signal, so that it takes over.
+async fn upgrade_when_told(mut told: Signal, sources: &Arc<Sources>) {
+    loop {
+        told.recv().await;
+        if let Err(error) = takeover::start_anew(&sources.config) {
+            error!(%error, "the program cannot be started anew");
+        }
+    }
 }
 
 /// The signals that end the gateway.
@@ -103,11 +188,17 @@ impl Stop {
 async fn reload_when_told(mut told: Signal, gateway: &Arc<Gateway>, sources: &Arc<Sources>) {
     loop {
         told.recv().await;
-        let (gateway, sources) = (gateway.clone(), sources.clone());
+        let (asked, gateway, sources) = (gateway, gateway.clone(), sources.clone());
         // Reading and compiling may take long, and this thread carries sessions.
         let reloading =
-            tokio::task::spawn_blocking(move || drop(reload::run(&gateway, &sources, Agent::Signal)));
-        if reloading.await.is_err() {
+            tokio::task::spawn_blocking(move || reload::run(&gateway, &sources, Agent::Signal)).await;
+        let predecessor = asked.predecessor();
+        if let Ok(Ok(_)) = &reloading
+            && let Some(predecessor) = predecessor
+        {
+            predecessor.reload("a signal").await;
+        }
+        if reloading.is_err() {
             error!("nothing was reloaded: a bug of the gateway's, see above");
         }
     }
@@ -124,6 +215,10 @@ async fn drain(gateway: &Gateway, supervisor: &Supervisor, at_once: impl Future<
         () = at_once => {}
         () = tell_of_drain(gateway, supervisor, until) => {}
     }
+    end_all(gateway);
+}
+
+fn end_all(gateway: &Gateway) {
     let left = gateway.roster.list();
     info!(sessions = left.len(), "ending sessions that are still open");
     for live in left {
@@ -264,6 +359,7 @@ impl Intake {
 pub(crate) fn session_limits(limits: &Limits, descriptors: usize) -> SessionLimits {
     let by_descriptors = descriptors.saturating_sub(limits.descriptors_kept_free) / DESCRIPTORS_PER_SESSION;
     SessionLimits {
+        everywhere: limits.max_sessions,
         total: limits.max_sessions.min(by_descriptors),
         per_source: limits.max_sessions_per_source,
         unknown: limits.max_pending_headers,

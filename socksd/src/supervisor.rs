@@ -5,6 +5,7 @@ use std::io;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -25,6 +26,8 @@ pub(crate) struct Supervisor {
     socket: Option<UnixDatagram>,
     /// How long it may go without a sign of life.
     watchdog: Option<Duration>,
+    /// Another process is the service's, and this one has nothing more to say.
+    silent: AtomicBool,
     /// Why the last reload was refused.
     refused: Mutex<Option<String>>,
 }
@@ -92,6 +95,12 @@ impl Supervisor {
         self.ready(status);
     }
 
+    /// Says that another process is the service from now on, and falls silent.
+    pub(crate) fn hand_over(&self, process: u32) {
+        self.tell(&format!("MAINPID={process}"));
+        self.silent.store(true, Ordering::Relaxed);
+    }
+
     /// Says that the gateway is on its way down.
     pub(crate) fn stopping(&self) {
         self.tell("STOPPING=1");
@@ -120,7 +129,9 @@ impl Supervisor {
     }
 
     fn tell(&self, message: &str) {
-        let Some(socket) = &self.socket else { return };
+        let Some(socket) = self.socket.as_ref().filter(|_| !self.silent.load(Ordering::Relaxed)) else {
+            return;
+        };
         if let Err(error) = socket.send(message.as_bytes()) {
             warn!(%error, "the service manager cannot be told how the gateway does");
         }

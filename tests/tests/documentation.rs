@@ -14,8 +14,19 @@ use tests::{DEADLINE, Folder, audit, program};
 /// Blocks of these kinds are not ours to check: other programs' files and commands, and plain text.
 const OTHERS: [&str; 6] = ["powershell", "ini", "toml", "js", "text", "rust,ignore"];
 /// What `socksd.yaml` may begin with.
-const CONFIG: [&str; 10] =
-    ["listeners", "auth", "policy", "shadow-policy", "upstreams", "limits", "nat64", "admin", "audit", "log"];
+const CONFIG: [&str; 11] = [
+    "listeners",
+    "auth",
+    "policy",
+    "shadow-policy",
+    "upstreams",
+    "limits",
+    "nat64",
+    "admin",
+    "upgrade",
+    "audit",
+    "log",
+];
 const POLICY: [&str; 5] = ["version", "sets", "clients", "rules", "tests"];
 /// A hash that stands for those which the samples shorten.
 const HASH: &str =

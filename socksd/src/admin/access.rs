@@ -11,6 +11,7 @@ use axum::response::Response;
 use nix::unistd::{Gid, Uid, User, geteuid, getgrouplist};
 use tokio::task::spawn_blocking;
 
+use crate::ask;
 use crate::config::{AdminConfig, Member, Token};
 
 use super::Desk;
@@ -52,7 +53,12 @@ pub(super) struct Caller {
     pub(super) role: Role,
     /// What makes an operator of one who came by HTTP.
     token: Option<Token>,
+    /// A process of the gateway's own user.
+    is_own: bool,
 }
+
+/// Characters of somebody's name that another process tells.
+const MOST_NAME: usize = 256;
 
 impl Guests {
     /// Where the section is gone, those whom nobody can keep out.
@@ -92,9 +98,12 @@ impl Caller {
                 known.await.unwrap_or_else(|_| Self::stranger())
             }
             Way::Unix(None) => Self::stranger(),
-            Way::Http(peer) => {
-                Self { name: peer.to_string().into(), role: Role::Viewer, token: guests.token.clone() }
-            }
+            Way::Http(peer) => Self {
+                name: peer.to_string().into(),
+                role: Role::Viewer,
+                token: guests.token.clone(),
+                is_own: false,
+            },
         }
     }
 
@@ -109,13 +118,18 @@ impl Caller {
     }
 
     fn stranger() -> Self {
-        Self { name: "unknown".into(), role: Role::Stranger, token: None }
+        Self { name: "unknown".into(), role: Role::Stranger, token: None, is_own: false }
     }
 
     fn user(uid: Uid, gid: Gid, guests: &Guests) -> Self {
         if uid.is_root() {
             // He is let in also where nobody answers for names.
-            return Self { name: "root (uid 0)".into(), role: Role::Operator, token: None };
+            return Self {
+                name: "root (uid 0)".into(),
+                role: Role::Operator,
+                token: None,
+                is_own: geteuid().is_root(),
+            };
         }
         let user = User::from_uid(uid).ok().flatten();
         let mut groups = vec![gid];
@@ -128,7 +142,18 @@ impl Caller {
             Some(user) => format!("{} (uid {uid})", user.name),
             None => format!("uid {uid}"),
         };
-        Self { name: name.into(), role: guests.role(uid, &groups), token: None }
+        Self { name: name.into(), role: guests.role(uid, &groups), token: None, is_own: uid == geteuid() }
+    }
+
+    /// The same in the name of somebody else, as the next process of this gateway asks; it has checked who that is.
+    fn speaking_for(mut self, headers: &HeaderMap) -> Self {
+        let other = headers.get(ask::ON_BEHALF).and_then(|name| name.to_str().ok());
+        if self.is_own
+            && let Some(other) = other
+        {
+            self.name = other.chars().take(MOST_NAME).collect::<String>().into();
+        }
+        self
     }
 
     /// The same, with what the request shows.
@@ -181,7 +206,7 @@ fn admit(request: &Request, needed: Role) -> Result<Caller, Refused> {
     let Some(caller) = request.extensions().get::<Caller>() else {
         return Err(Refused(StatusCode::FORBIDDEN, "nobody asks".into()));
     };
-    let caller = caller.clone().with_token(headers)?;
+    let caller = caller.clone().with_token(headers)?.speaking_for(headers);
     if caller.role < needed {
         let text = match needed {
             Role::Operator => "only an operator may do that: see `admin` in docs/configuration.md",

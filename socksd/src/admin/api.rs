@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::rejection::{JsonRejection, QueryRejection};
 use axum::extract::{DefaultBodyLimit, Path, Query, State};
-use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::{from_fn_with_state, map_response};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -97,8 +97,10 @@ async fn version() -> Json<Version> {
     Json(Version::own())
 }
 
-async fn status(State(desk): State<Arc<Desk>>) -> Json<Status> {
-    Json(Status::of(&desk.gateway, &desk.sources.reception.listeners()))
+async fn status(State(desk): State<Arc<Desk>>, Extension(caller): Extension<Caller>) -> Json<Status> {
+    let mut status = Status::of(&desk.gateway, &desk.sources.reception.listeners());
+    status.predecessors = desk.predecessors(&caller).await;
+    Json(status)
 }
 
 async fn shadow(State(desk): State<Arc<Desk>>) -> Json<Report> {
@@ -117,6 +119,7 @@ struct Wanted {
     sort: Order,
     limit: Option<usize>,
     after: Option<String>,
+    process: Option<u32>,
 }
 
 impl Wanted {
@@ -136,9 +139,17 @@ impl Wanted {
 
 async fn sessions(
     State(desk): State<Arc<Desk>>,
+    Extension(caller): Extension<Caller>,
+    uri: Uri,
     wanted: Result<Query<Wanted>, QueryRejection>,
 ) -> Result<Json<Listing>, Refused> {
     let Query(wanted) = wanted?;
+    if let Some(process) = wanted.process.filter(|process| *process != std::process::id()) {
+        let path = uri.path_and_query().map_or("/", |path| path.as_str());
+        let listing = desk.ask_predecessor(Method::GET, path, &caller).await;
+        let none = || Refused(StatusCode::NOT_FOUND, format!("process {process} has no sessions any more"));
+        return listing.map(Json).ok_or_else(none);
+    }
     let part = wanted.part().map_err(bad)?;
     let Wanted { identity, rule, source, .. } = wanted;
     let filter = Filter { identity, rule, source };
@@ -155,7 +166,7 @@ async fn end_one(
     Extension(caller): Extension<Caller>,
     Path(session): Path<String>,
 ) -> Result<Json<Value>, Refused> {
-    if !desk.end_one(&session, &caller) {
+    if !desk.end_one(&session, &caller) && !desk.end_elsewhere(&session, &caller).await {
         return Err(Refused(StatusCode::NOT_FOUND, "no open session has that number".into()));
     }
     Ok(Json(json!({ "ended": 1 })))
@@ -164,11 +175,13 @@ async fn end_one(
 async fn end_all(
     State(desk): State<Arc<Desk>>,
     Extension(caller): Extension<Caller>,
+    uri: Uri,
     filter: Result<Query<Filter>, QueryRejection>,
 ) -> Result<Json<Value>, Refused> {
     let Query(filter) = filter?;
     let ended = desk.end_all(&filter, &caller).map_err(bad)?;
-    Ok(Json(json!({ "ended": ended })))
+    let elsewhere = desk.end_all_elsewhere(uri.query().unwrap_or_default(), &caller).await;
+    Ok(Json(json!({ "ended": ended + elsewhere })))
 }
 
 async fn locks(State(desk): State<Arc<Desk>>) -> Json<Vec<LockRow>> {
@@ -189,8 +202,12 @@ async fn reload(
     State(desk): State<Arc<Desk>>,
     Extension(caller): Extension<Caller>,
 ) -> Result<Json<Value>, Refused> {
-    let reloaded = spawn_blocking(move || desk.reload(&caller)).await.map_err(bug)?;
-    let reloaded = reloaded.map_err(|text| Refused(StatusCode::UNPROCESSABLE_ENTITY, text))?;
+    let (act, who) = (desk.clone(), caller.clone());
+    let reloaded = spawn_blocking(move || act.reload(&who)).await.map_err(bug)?;
+    let mut reloaded = reloaded.map_err(|text| Refused(StatusCode::UNPROCESSABLE_ENTITY, text))?;
+    if let Some(predecessor) = desk.gateway.predecessor() {
+        reloaded.warnings.extend(predecessor.reload(&caller.name).await);
+    }
     Ok(Json(
         json!({ "policy": reloaded.policy, "warnings": reloaded.warnings, "sessions": reloaded.sessions }),
     ))

@@ -1,11 +1,9 @@
 //! The sockets of the admin listener, and the connections that come in by them.
 
 use std::convert::Infallible;
-use std::fs::{self, Permissions};
 use std::io;
 use std::net::SocketAddr;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,13 +15,14 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{sleep, timeout};
 use tower::ServiceExt;
 use tracing::debug;
 
 use crate::config::AdminConfig;
 use crate::server::EXHAUSTED_PAUSE;
+use crate::socket_file::SocketFile;
 
 use super::access::{Caller, Guests, Way};
 use super::{Desk, OpenError, api};
@@ -39,26 +38,36 @@ const CONNECTION_TIMEOUT: Duration = Duration::from_secs(120);
 pub(super) struct Doors {
     unix: Option<UnixListener>,
     http: Option<TcpListener>,
+    http_address: Option<SocketAddr>,
+    /// Whether browsers are to come to this process.
+    is_here: watch::Receiver<bool>,
 }
 
 impl Doors {
-    pub(super) fn open(config: &AdminConfig) -> Result<(Self, Option<SocketFile>), OpenError> {
-        let unix = config.socket.as_deref().map(|path| open_unix(path, config.mode)).transpose()?;
-        let http = config.http.map(open_http).transpose()?;
+    /// `is_here`: whether this process has the addresses, or is yet to take them over.
+    pub(super) fn open(
+        config: &AdminConfig,
+        is_here: watch::Receiver<bool>,
+    ) -> Result<(Self, Option<SocketFile>), OpenError> {
+        let is_first = *is_here.borrow();
+        let open = |path| open_unix(path, config.mode, is_first);
+        let unix = config.socket.as_deref().map(open).transpose()?;
+        let http = config.http.filter(|_| is_first).map(open_http).transpose()?;
         let (unix, file) = unix.unzip();
-        Ok((Self { unix, http }, file))
+        let bound = http.as_ref().and_then(|http| http.local_addr().ok());
+        Ok((Self { unix, http, http_address: bound.or(config.http), is_here }, file))
     }
 
     /// Where browsers reach it.
     pub(super) fn http_address(&self) -> Option<SocketAddr> {
-        self.http.as_ref()?.local_addr().ok()
+        self.http_address
     }
 
     /// Answers for ever.
     pub(super) async fn serve(self, desk: Arc<Desk>) {
         // Those who may only look cannot keep operators out.
         let [unix_places, http_places] = [0, 1].map(|_| Arc::new(Semaphore::new(MOST_CONNECTIONS)));
-        let Self { unix, http } = self;
+        let Self { unix, http, http_address, mut is_here } = self;
         let router = api::router(desk.clone());
         // By the configuration in force: who is struck off the list is not let in again.
         let guests = || Arc::new(Guests::of(desk.gateway.snapshot.load().settings.admin.as_ref()));
@@ -77,16 +86,47 @@ impl Doors {
             }
         };
         let by_http = async {
-            let Some(http) = http else { return };
+            let (Some(address), mut first) = (http_address, http) else { return };
             loop {
-                let place = place(&http_places).await;
-                match http.accept().await {
-                    Ok((socket, peer)) => drop(tokio::spawn(visit(Way::Http(peer), place).answer(socket))),
-                    Err(error) => pause(&error).await,
+                // Who would change that is gone only when the gateway ends.
+                let _ = is_here.wait_for(|is_here| *is_here).await;
+                let http = match first.take() {
+                    Some(first) => first,
+                    None => again(address).await,
+                };
+                tokio::select! {
+                    () = accept(&http, &http_places, &visit) => {}
+                    _ = is_here.wait_for(|is_here| !*is_here) => {}
                 }
             }
         };
         tokio::join!(by_unix, by_http);
+    }
+}
+
+/// Answers those who come by HTTP, for ever.
+async fn accept(
+    http: &TcpListener,
+    places: &Arc<Semaphore>,
+    visit: &impl Fn(Way, Option<OwnedSemaphorePermit>) -> Visit,
+) {
+    loop {
+        let place = place(places).await;
+        match http.accept().await {
+            Ok((socket, peer)) => drop(tokio::spawn(visit(Way::Http(peer), place).answer(socket))),
+            Err(error) => pause(&error).await,
+        }
+    }
+}
+
+/// The address, as soon as the other process has left it.
+async fn again(address: SocketAddr) -> TcpListener {
+    loop {
+        match open_http(address) {
+            Ok(http) => return http,
+            Err(error) => debug!(%error, "the admin address is not yet free"),
+        }
+        sleep(EXHAUSTED_PAUSE).await;
     }
 }
 
@@ -137,68 +177,14 @@ fn open_http(address: SocketAddr) -> Result<TcpListener, OpenError> {
     open().map_err(|error| OpenError::Http { address, error })
 }
 
-fn open_unix(path: &Path, mode: u32) -> Result<(UnixListener, SocketFile), OpenError> {
-    SocketFile::open(path, mode)
-        .map_err(|error| OpenError::Socket { path: path.display().to_string(), error })
-}
-
-/// The file of a Unix socket; dropping it removes the file, unless somebody else has put his own in its place.
-#[derive(Debug)]
-pub(super) struct SocketFile {
-    path: PathBuf,
-    inode: u64,
-}
-
-impl SocketFile {
-    /// Opens the socket. Nobody finds it before it has its mode: it gets its name last.
-    fn open(path: &Path, mode: u32) -> io::Result<(UnixListener, Self)> {
-        if std::os::unix::net::UnixStream::connect(path).is_ok() {
-            let text = "another gateway listens there";
-            return Err(io::Error::new(io::ErrorKind::AddrInUse, text));
-        }
-        let mut own = path.as_os_str().to_owned();
-        own.push(format!(".{}", std::process::id()));
-        let own = PathBuf::from(own);
-        // What an earlier process of the same number left behind.
-        let _ = fs::remove_file(&own);
-        let named = Self::open_as(&own, path, mode);
-        if named.is_err() {
-            let _ = fs::remove_file(&own);
-        }
-        named
-    }
-
-    fn open_as(own: &Path, path: &Path, mode: u32) -> io::Result<(UnixListener, Self)> {
-        let listener = UnixListener::bind(own)?;
-        fs::set_permissions(own, Permissions::from_mode(mode))?;
-        let inode = fs::symlink_metadata(own)?.ino();
-        fs::rename(own, path)?;
-        Ok((listener, Self { path: path.to_owned(), inode }))
-    }
-}
-
-impl Drop for SocketFile {
-    fn drop(&mut self) {
-        if fs::symlink_metadata(&self.path).is_ok_and(|now| now.ino() == self.inode) {
-            let _ = fs::remove_file(&self.path);
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn a_socket_file_that_nobody_serves_is_replaced_and_one_in_use_is_not() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("admin.sock");
-        drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
-        let (_listener, file) = SocketFile::open(&path, 0o600).unwrap();
-        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
-        assert_eq!(SocketFile::open(&path, 0o600).unwrap_err().kind(), io::ErrorKind::AddrInUse);
-        drop(file);
-        assert!(!path.exists());
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "nothing is left behind");
-    }
+fn open_unix(path: &Path, mode: u32, is_first: bool) -> Result<(UnixListener, SocketFile), OpenError> {
+    let open = || {
+        let (listener, file) = match is_first {
+            true => SocketFile::open(path, mode)?,
+            false => SocketFile::prepare(path, mode)?,
+        };
+        listener.set_nonblocking(true)?;
+        Ok((UnixListener::from_std(listener)?, file))
+    };
+    open().map_err(|error| OpenError::Socket { path: path.display().to_string(), error })
 }

@@ -5,6 +5,7 @@
 mod access;
 mod act;
 mod api;
+mod elsewhere;
 mod html;
 mod listener;
 mod listing;
@@ -15,22 +16,24 @@ mod status;
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use tokio::sync::oneshot;
-use tracing::info;
+use tokio::sync::{oneshot, watch};
+use tracing::{info, warn};
 
 use crate::config::AdminConfig;
 use crate::gateway::Gateway;
 use crate::server::Sources;
+use crate::socket_file::SocketFile;
 use crate::workers;
 
-use listener::{Doors, SocketFile};
+use listener::Doors;
 pub(crate) use listing::{Listing, MOST_ROWS, Order};
 use refused::RefusedActs;
 pub(crate) use rows::{Filter, LockFilter, Row};
-pub(crate) use status::Status;
+pub(crate) use status::{Earlier, Status};
 
 /// What every answer may need.
 pub(crate) struct Desk {
@@ -49,7 +52,8 @@ impl Desk {
 pub(crate) struct Admin {
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
-    _socket: Option<SocketFile>,
+    socket: Option<SocketFile>,
+    is_here: watch::Sender<bool>,
 }
 
 impl Admin {
@@ -58,10 +62,24 @@ impl Admin {
     /// # Errors
     /// The system's, with the address or path.
     pub(crate) fn start(config: &AdminConfig, desk: Desk) -> Result<Self, OpenError> {
+        Self::start_as(config, desk, true)
+    }
+
+    /// The same beside a process that still has the addresses; they are taken over when this one
+    /// [appears](Self::appear).
+    ///
+    /// # Errors
+    /// The system's, with the address or path.
+    pub(crate) fn start_beside(config: &AdminConfig, desk: Desk) -> Result<Self, OpenError> {
+        Self::start_as(config, desk, false)
+    }
+
+    fn start_as(config: &AdminConfig, desk: Desk, is_here: bool) -> Result<Self, OpenError> {
+        let (is_here, told) = watch::channel(is_here);
         let runtime = workers::runtime().map_err(OpenError::Thread)?;
         let (doors, socket) = {
             let _entered = runtime.enter();
-            Doors::open(config)?
+            Doors::open(config, told)?
         };
         if let Some(path) = &config.socket {
             info!(socket = %path.display(), "admin listening");
@@ -83,7 +101,24 @@ impl Admin {
             runtime.shutdown_background();
         });
         let thread = thread.map_err(OpenError::Thread)?;
-        Ok(Self { stop: Some(stop), thread: Some(thread), _socket: socket })
+        Ok(Self { stop: Some(stop), thread: Some(thread), socket, is_here })
+    }
+
+    /// Takes the addresses, from another process too.
+    pub(crate) fn appear(&self) -> io::Result<()> {
+        let is_new = !self.is_here.send_replace(true);
+        match self.socket.as_ref().filter(|_| is_new) {
+            Some(socket) => socket.appear(),
+            None => Ok(()),
+        }
+    }
+
+    /// Leaves the addresses to another process; gives the path at which this one is still asked.
+    pub(crate) fn step_aside(&self) -> Option<PathBuf> {
+        self.is_here.send_replace(false);
+        let aside = self.socket.as_ref()?.step_aside();
+        let aside = aside.inspect_err(|error| warn!(%error, "nobody can ask this process any more"));
+        aside.ok().map(Path::to_owned)
     }
 }
 

@@ -16,6 +16,8 @@ use crate::roster::{Facts, Live, Rates, Stage};
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct Row {
     pub(crate) session: String,
+    /// The process that serves it: while one takes over from another, there are two.
+    pub(crate) process: u32,
     pub(crate) started: Timestamp,
     pub(crate) seconds: f64,
     pub(crate) listener: String,
@@ -49,6 +51,7 @@ impl Row {
         let text = |shared: &std::sync::Arc<str>| shared.to_string();
         Some(Self {
             session: live.id.to_string(),
+            process: std::process::id(),
             started: live.started,
             seconds: (live.clock.elapsed().as_secs_f64() * 1e3).round() / 1e3,
             listener: live.listener.to_string(),

@@ -47,6 +47,16 @@ pub(crate) struct Status {
     pub(crate) last_reload: Option<Reload>,
     pub(crate) warnings: Vec<String>,
     pub(crate) listeners: Vec<Address>,
+    /// Processes that this one has taken over from, and that still have sessions.
+    pub(crate) predecessors: Vec<Earlier>,
+}
+
+/// A process that has handed over.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Earlier {
+    pub(crate) pid: u32,
+    pub(crate) version: String,
+    pub(crate) sessions: usize,
 }
 
 /// An open listener.
@@ -80,6 +90,7 @@ impl Status {
             last_reload: gateway.last_reload.get().map(|last| Reload::clone(&last)),
             warnings: snapshot.warnings.clone(),
             listeners: listeners.iter().map(|open| Address::of(open)).collect(),
+            predecessors: Vec::new(),
         }
     }
 }

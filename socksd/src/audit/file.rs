@@ -36,15 +36,16 @@ impl LineFile {
 
     /// Tells whether a crash has cut the last line. One that somebody else is writing is waited for.
     fn ends_within_line(&self) -> bool {
-        let is_cut = || match last_octet(&self.path) {
-            Ok(last) => last.is_some_and(|octet| octet != b'\n'),
+        let cut_at = || match last_octet(&self.path) {
+            Ok(last) => last.filter(|(octet, _)| *octet != b'\n').map(|(_, length)| length),
             // Nobody may read it; an empty line too many is better than two records in one.
-            Err(_) => self.file.metadata().is_ok_and(|file| file.is_file() && file.len() > 0),
+            Err(_) => self.file.metadata().ok().filter(|file| file.is_file() && file.len() > 0).map(|_| 0),
         };
-        is_cut() && {
+        cut_at().is_some_and(|length| {
             std::thread::sleep(OTHERS_LINE);
-            is_cut()
-        }
+            // What has grown meanwhile is another process's, which ends its own lines.
+            cut_at() == Some(length)
+        })
     }
 
     fn was_moved(&self) -> bool {
@@ -113,20 +114,22 @@ impl Sink for LineFile {
     }
 }
 
-fn last_octet(path: &Path) -> io::Result<Option<u8>> {
+/// The last octet, and how long the file is.
+fn last_octet(path: &Path) -> io::Result<Option<(u8, u64)>> {
     let kind = std::fs::metadata(path)?.file_type();
     if kind.is_fifo() || kind.is_char_device() || kind.is_socket() {
         return Ok(None);
     }
     let mut file = File::open(path)?;
-    if file.seek(SeekFrom::End(0))? == 0 {
+    let length = file.seek(SeekFrom::End(0))?;
+    if length == 0 {
         return Ok(None);
     }
     file.seek(SeekFrom::End(-1))?;
     let mut last = [0];
     file.read_exact(&mut last)?;
     let [last] = last;
-    Ok(Some(last))
+    Ok(Some((last, length)))
 }
 
 #[cfg(test)]

@@ -5,19 +5,15 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::ValueEnum;
-use http_body_util::{BodyExt, Empty, Limited};
-use hyper::body::Bytes;
-use hyper::client::conn::http1;
-use hyper::{Method, Request, StatusCode, header};
-use hyper_util::rt::TokioIo;
+use hyper::{Method, StatusCode};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use socks_config::{Document, Findings};
-use tokio::net::UnixStream;
 use tokio::runtime::Builder;
 use tokio::time::timeout;
 
-use crate::admin::{Filter, Listing, LockFilter, MOST_ROWS, Order, Row, Status};
+use crate::admin::{Earlier, Filter, Listing, LockFilter, MOST_ROWS, Order, Row, Status};
+use crate::ask;
 use crate::config::Config;
 use crate::logins::LockRow;
 use crate::rejudge::Swept;
@@ -27,8 +23,6 @@ use super::{ConfigArgument, Exit, fail, preview, say};
 
 /// For an answer; a reload of a large policy takes its time.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Octets of an answer.
-const MOST_ANSWER: usize = 16 * 1024 * 1024;
 
 /// Where the gateway is asked.
 #[derive(Debug, clap::Args)]
@@ -105,18 +99,20 @@ pub(super) struct Ask {
 
 impl Sessions {
     pub(super) fn run(self) -> Result<Exit, Exit> {
-        let rows = self.rows()?;
+        let rows = self.all_rows()?;
         if self.json {
             say(serde_json::to_string_pretty(&rows).unwrap_or_default());
             return Ok(Exit::Done);
         }
         let mut table = Table::new([
-            "SESSION", "STAGE", "CLIENT", "IDENTITY", "COMMAND", "TARGET", "RULE", "UP", "DOWN", "SECONDS",
+            "SESSION", "PROCESS", "STAGE", "CLIENT", "IDENTITY", "COMMAND", "TARGET", "RULE", "UP", "DOWN",
+            "SECONDS",
         ]);
         for row in &rows {
             let or_none = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".into());
             table.add([
                 row.session.clone(),
+                row.process.to_string(),
                 row.stage.as_str().to_owned(),
                 row.client.to_string(),
                 or_none(&row.identity),
@@ -132,14 +128,28 @@ impl Sessions {
         Ok(Exit::Done)
     }
 
-    /// The whole list, which the gateway gives in parts.
-    fn rows(&self) -> Result<Vec<Row>, Exit> {
+    /// Those of the gateway, and of processes that have handed over to it.
+    fn all_rows(&self) -> Result<Vec<Row>, Exit> {
         let most = self.limit.unwrap_or(usize::MAX);
+        let mut rows = self.rows(None, most)?;
+        let status: Status = read(self.place.ask(Method::GET, "/api/status")?)?;
+        for earlier in status.predecessors {
+            let left = most - rows.len();
+            if left > 0 {
+                // It may have ended by now.
+                rows.extend(self.rows(Some(earlier.pid), left).unwrap_or_default());
+            }
+        }
+        Ok(rows)
+    }
+
+    /// The whole list of one process, which gives it in parts.
+    fn rows(&self, process: Option<u32>, most: usize) -> Result<Vec<Row>, Exit> {
         let mut rows: Vec<Row> = Vec::new();
         loop {
             let limit = MOST_ROWS.min(most - rows.len());
             let after = rows.last().map(|row| row.session.clone());
-            let answer = self.place.ask(Method::GET, &self.path(limit, after))?;
+            let answer = self.place.ask(Method::GET, &self.path(limit, after, process))?;
             let Listing { mut sessions, .. } = read(answer)?;
             let is_last = sessions.len() < limit || !self.sort.is_by_age();
             rows.append(&mut sessions);
@@ -149,11 +159,14 @@ impl Sessions {
         }
     }
 
-    fn path(&self, limit: usize, after: Option<String>) -> String {
+    fn path(&self, limit: usize, after: Option<String>, process: Option<u32>) -> String {
         let sort = self.sort.to_possible_value();
         let sort = sort.as_ref().map(|sort| sort.get_name()).unwrap_or_default();
         let mut path = with_query("/api/sessions", pairs(&self.filter));
         path.push_str(&format!("&sort={sort}&limit={limit}"));
+        if let Some(process) = process {
+            path.push_str(&format!("&process={process}"));
+        }
         path.extend(after.map(|session| format!("&after={session}")));
         path
     }
@@ -283,6 +296,9 @@ impl Ask {
             let detail = detail.map(|text| format!(": {text}")).unwrap_or_default();
             say(format_args!("reload    {} at {} by {who}{detail}", reload.result.as_str(), reload.time));
         }
+        for Earlier { pid, version, sessions } in &status.predecessors {
+            say(format_args!("before    process {pid}, version {version}, still with {sessions} sessions"));
+        }
         for listener in &status.listeners {
             say(format_args!("listener  {} at {}", listener.name, listener.address));
         }
@@ -304,7 +320,8 @@ impl Where {
                 format_args!("`{}`: {why}; does the gateway run, and may you ask it?", socket.display());
             fail(Exit::Unavailable, text)
         };
-        let answered = runtime.block_on(async { timeout(PATIENCE, exchange(&socket, method, path)).await });
+        let answered =
+            runtime.block_on(async { timeout(PATIENCE, ask::exchange(&socket, method, path, None)).await });
         let (status, body) = match answered {
             Ok(Ok(answered)) => answered,
             Ok(Err(error)) => return Err(unreachable(&error)),
@@ -341,33 +358,6 @@ impl Where {
         socket.ok_or_else(|| {
             fail(Exit::Config, format_args!("{}: no `admin.socket` says where to ask", path.display()))
         })
-    }
-}
-
-type Failure = Box<dyn std::error::Error + Send + Sync>;
-
-async fn exchange(socket: &Path, method: Method, path: &str) -> Result<(StatusCode, Bytes), Failure> {
-    let stream = UnixStream::connect(socket).await?;
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-    let request = Request::builder()
-        .method(method)
-        .uri(path)
-        .header(header::HOST, "localhost")
-        .body(Empty::<Bytes>::new())?;
-    let talk = async {
-        let response = sender.send_request(request).await?;
-        let status = response.status();
-        let body = Limited::new(response.into_body(), MOST_ANSWER).collect().await?;
-        Ok((status, body.to_bytes()))
-    };
-    tokio::pin!(connection);
-    tokio::pin!(talk);
-    tokio::select! {
-        answered = &mut talk => answered,
-        ended = &mut connection => {
-            ended?;
-            talk.await
-        }
     }
 }
 

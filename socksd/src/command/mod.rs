@@ -39,7 +39,7 @@ pub(crate) struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run the gateway until SIGTERM or SIGINT; SIGHUP reloads its files
-    Run(ConfigArgument),
+    Run(run::Run),
     /// Read and check all files, open nothing, and show every mistake and warning
     Check(check::Check),
     /// Check what Kerberos needs here: keytab, names, clock, replay cache; each finding with its remedy
@@ -82,7 +82,7 @@ impl Arguments {
     pub(crate) fn run(self, registry: Registry) -> Exit {
         self.color.choose();
         let done = match self.command {
-            Command::Run(arguments) => run::run(arguments.config, registry),
+            Command::Run(run) => run::run(run, registry),
             Command::Check(check) => check.run(&registry),
             Command::Doctor(doctor) => doctor.run(),
             Command::Sessions(sessions) => sessions.run(),

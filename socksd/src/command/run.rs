@@ -1,7 +1,6 @@
 //! `socksd run`.
 
 use std::num::NonZero;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
@@ -15,12 +14,13 @@ use crate::activation::Activation;
 use crate::admin::{Admin, Desk};
 use crate::audit::Audit;
 use crate::gateway::Gateway;
-use crate::listeners::{Listeners, Planned};
+use crate::listeners::{Given, Listeners, Planned};
 use crate::log::Log;
 use crate::reception::Reception;
-use crate::server::{self, Intake, Sources};
+use crate::server::{self, Intake, Shift, Sources};
 use crate::snapshot::{Checked, Snapshot};
 use crate::supervisor::Supervisor;
+use crate::takeover::{Successors, Taking};
 use crate::workers::{self, Workers};
 
 use super::{ConfigArgument, Exit, fail, load};
@@ -36,16 +36,26 @@ const MOST_RACING: usize = 1024;
 /// Time for password hashes that are still running when the gateway stops.
 const LAST_TASKS: Duration = Duration::from_secs(2);
 
+#[derive(Debug, clap::Args)]
+pub(super) struct Run {
+    #[command(flatten)]
+    config: ConfigArgument,
+    /// Take over from the gateway that serves, by `upgrade.socket`: no client is refused, and it keeps its sessions
+    #[arg(long)]
+    take_over: bool,
+}
+
 /// Reads everything, opens everything, serves, and writes the last records.
-pub(super) fn run(config: PathBuf, registry: Registry) -> Result<Exit, Exit> {
+pub(super) fn run(run: Run, registry: Registry) -> Result<Exit, Exit> {
     let activation = Activation::take();
     let no_thread = |error| fail(Exit::System, format_args!("no thread to serve sessions: {error}"));
     let runtime = workers::runtime().map_err(no_thread)?;
     let guard = runtime.enter();
-    let arguments = ConfigArgument { config };
+    let Run { config: arguments, take_over } = run;
     let Checked { mut snapshot, .. } = load(&arguments, &registry)?;
     let audit = open_audit(&snapshot)?;
-    let (listeners, warnings) = open_listeners(&snapshot, activation)?;
+    let (mut taking, given) = begin_taking(&snapshot, take_over)?;
+    let (listeners, warnings) = open_listeners(&snapshot, activation, given)?;
     snapshot.entrances = listeners.entrances();
     let log = Log::start(&snapshot.settings.log)
         .map_err(|error| fail(Exit::System, format_args!("no thread for the log: {error}")))?;
@@ -57,14 +67,7 @@ pub(super) fn run(config: PathBuf, registry: Registry) -> Result<Exit, Exit> {
     let Shares { relay, racing, sessions: descriptors } = Shares::of(raise_descriptors(), threads);
     let sessions = server::session_limits(&snapshot.settings.limits, descriptors).total;
     info!(sessions, rules = snapshot.ruleset.rule_count(), "starting");
-    if sessions == 0 {
-        error!(
-            descriptors,
-            "the limit of open files leaves no room for a session; raise it, or lower `descriptors-kept-free`"
-        );
-    } else if sessions < snapshot.settings.limits.max_sessions {
-        info!(sessions, "fewer sessions than `max-sessions`: the limit of open files allows no more");
-    }
+    tell_of_room(sessions, descriptors, snapshot.settings.limits.max_sessions);
     let gateway = Arc::new(Gateway::new(snapshot, audit, &relay, racing));
     let workers = Workers::start(&runtime, threads, LAST_TASKS).map_err(no_thread)?;
     let intake = Intake { gateway: gateway.clone(), seats: workers.seats(), descriptors };
@@ -80,10 +83,15 @@ pub(super) fn run(config: PathBuf, registry: Registry) -> Result<Exit, Exit> {
         admin: gateway.snapshot.load().settings.admin.clone(),
         reloading: Mutex::default(),
     });
-    let admin = open_admin(&gateway, &sources)?;
+    let admin = open_admin(&gateway, &sources, taking.is_some())?;
+    let successors = open_upgrade(&gateway, &sources, admin.clone())?;
     drop(guard);
+    if let Some(taking) = &mut taking {
+        taking.ready(&gateway).map_err(|error| fail(Exit::Unavailable, error))?;
+    }
     gateway.tell_of_start();
-    let served = runtime.block_on(server::run(&gateway, listeners, &sources));
+    let shift = Shift { taking, successors, admin: admin.clone() };
+    let served = runtime.block_on(server::run(&gateway, listeners, &sources, shift));
     // Each session that is dropped here writes its end record.
     workers.stop();
     runtime.shutdown_timeout(LAST_TASKS);
@@ -95,6 +103,18 @@ pub(super) fn run(config: PathBuf, registry: Registry) -> Result<Exit, Exit> {
     sources.log.tell_of_losses();
     drop(sources);
     served.map(|()| Exit::Done).map_err(|error| fail(Exit::System, format_args!("signals: {error}")))
+}
+
+/// Says if there are descriptors for fewer sessions than wanted.
+fn tell_of_room(sessions: usize, descriptors: usize, wanted: usize) {
+    if sessions == 0 {
+        error!(
+            descriptors,
+            "the limit of open files leaves no room for a session; raise it, or lower `descriptors-kept-free`"
+        );
+    } else if sessions < wanted {
+        info!(sessions, "fewer sessions than `max-sessions`: the limit of open files allows no more");
+    }
 }
 
 /// A gateway that cannot say how it does is better than none.
@@ -110,7 +130,11 @@ fn open_audit(snapshot: &Snapshot) -> Result<Audit, Exit> {
 }
 
 /// Opens what the service manager has not opened already; beside it, what is odd about what it has.
-fn open_listeners(snapshot: &Snapshot, activation: Activation) -> Result<(Planned, Vec<String>), Exit> {
+fn open_listeners(
+    snapshot: &Snapshot,
+    activation: Activation,
+    taken_over: Vec<Given>,
+) -> Result<(Planned, Vec<String>), Exit> {
     let wanted = &snapshot.listeners;
     activation.check(wanted).map_err(|error| fail(Exit::Config, error))?;
     let Activation { sockets, mut warnings } = activation;
@@ -120,14 +144,52 @@ fn open_listeners(snapshot: &Snapshot, activation: Activation) -> Result<(Planne
     warnings.extend(unused.iter().map(|address| {
         format!("the service manager listens on `{address}` for a listener that socksd.yaml does not have; the socket is closed")
     }));
-    let planned = given.plan(wanted).map_err(|error| fail(Exit::Unavailable, error))?;
+    let (taken_over, left) =
+        Listeners::given(wanted, taken_over).map_err(|error| fail(Exit::Unavailable, error))?;
+    warnings.extend(
+        left.iter()
+            .map(|address| format!("`{address}` is no longer listened on: socksd.yaml does not have it")),
+    );
+    let planned = given.and(taken_over).plan(wanted).map_err(|error| fail(Exit::Unavailable, error))?;
     Ok((planned, warnings))
 }
 
-fn open_admin(gateway: &Arc<Gateway>, sources: &Arc<Sources>) -> Result<Option<Admin>, Exit> {
+/// Asks the gateway that serves for its sockets, if that is wanted and there is one.
+fn begin_taking(snapshot: &Snapshot, take_over: bool) -> Result<(Option<Taking>, Vec<Given>), Exit> {
+    if !take_over {
+        return Ok((None, Vec::new()));
+    }
+    let config = snapshot.settings.upgrade.as_ref();
+    let config = config
+        .ok_or_else(|| fail(Exit::Config, "`--take-over` needs `upgrade.socket` in the configuration"))?;
+    let begun = Taking::begin(config).map_err(|error| fail(Exit::Unavailable, error))?;
+    let (taking, given) = begun.unzip();
+    Ok((taking, given.unwrap_or_default()))
+}
+
+fn open_upgrade(
+    gateway: &Arc<Gateway>,
+    sources: &Arc<Sources>,
+    admin: Option<Arc<Admin>>,
+) -> Result<Option<Successors>, Exit> {
+    let snapshot = gateway.snapshot.load();
+    let Some(config) = &snapshot.settings.upgrade else { return Ok(None) };
+    let opened = Successors::wait(config, gateway, sources, admin);
+    let failed = |error| {
+        fail(Exit::Unavailable, format_args!("upgrade socket `{}`: {error}", config.socket.display()))
+    };
+    opened.map(Some).map_err(failed)
+}
+
+fn open_admin(
+    gateway: &Arc<Gateway>,
+    sources: &Arc<Sources>,
+    is_taking: bool,
+) -> Result<Option<Arc<Admin>>, Exit> {
     let Some(config) = &sources.admin else { return Ok(None) };
     let desk = Desk::new(gateway.clone(), sources.clone());
-    Admin::start(config, desk).map(Some).map_err(|error| fail(Exit::Unavailable, error))
+    let started = if is_taking { Admin::start_beside(config, desk) } else { Admin::start(config, desk) };
+    started.map(|admin| Some(Arc::new(admin))).map_err(|error| fail(Exit::Unavailable, error))
 }
 
 /// What the descriptors are for: a small limit means few pipes and few races.

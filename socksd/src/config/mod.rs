@@ -6,6 +6,7 @@ mod keepalive;
 mod limits;
 mod listener;
 mod logins;
+mod upgrade;
 mod upstream;
 
 use std::path::{Path, PathBuf};
@@ -29,6 +30,7 @@ pub(crate) use limits::Limits;
 pub(crate) use listener::Balancers;
 pub(crate) use listener::{Advertised, Listener};
 pub(crate) use logins::{LoginLimits, LoginLock};
+pub(crate) use upgrade::UpgradeConfig;
 pub(crate) use upstream::UpstreamEntry;
 
 /// A configuration without a mistake; what it names (users, policy) is read by others.
@@ -51,6 +53,8 @@ pub(crate) struct Settings {
     pub(crate) log: LogConfig,
     /// Where operators ask the running gateway.
     pub(crate) admin: Option<AdminConfig>,
+    /// Where a new process takes over.
+    pub(crate) upgrade: Option<UpgradeConfig>,
     /// The prefix behind which the network's translator reaches IPv4 addresses.
     pub(crate) nat64: Option<Nat64>,
 }
@@ -132,6 +136,8 @@ impl<'a> Config<'a> {
         if let Some(node) = fields.take("log") {
             config.settings.log = log(node, findings);
         }
+        config.settings.upgrade =
+            fields.take("upgrade").and_then(|node| UpgradeConfig::read(node, base, findings));
         config.settings.admin = fields.take("admin").and_then(|node| admin::admin(node, base, findings));
         config.settings.nat64 = fields.take("nat64").and_then(|node| findings.note(node.parse()));
         fields.finish(findings);

@@ -50,6 +50,7 @@ pub(crate) struct Metrics {
     rules_in_force: Gauge,
     loaded: Gauge,
     ready: Gauge,
+    predecessor: Gauge,
     audit: AuditMetrics,
     authentication: Family<OfFigure, Counter>,
     keytab: Family<OfAuthenticator, Gauge>,
@@ -131,6 +132,7 @@ impl Metrics {
             rules_in_force: Gauge::default(),
             loaded: Gauge::default(),
             ready: Gauge::default(),
+            predecessor: Gauge::default(),
             audit: AuditMetrics::default(),
             authentication: Family::default(),
             keytab: Family::default(),
@@ -205,6 +207,8 @@ impl Metrics {
         registry.register("shadow_failed", text, self.shadow_failed.clone());
         let text = "When the files in force were read, seconds since 1970";
         registry.register("loaded_timestamp_seconds", text, self.loaded.clone());
+        let text = "Sessions of processes that this one has taken over from";
+        registry.register("predecessor_sessions", text, self.predecessor.clone());
         registry.register("ready", "1 while new sessions are served", self.ready.clone());
         self.audit.register(registry);
         let text = "When the keytab was last changed, seconds since 1970";
@@ -283,6 +287,7 @@ impl Metrics {
         self.shadow_rules.set(shadow.map_or(0, |shadow| signed(shadow.policy.ruleset.rule_count())));
         self.shadow_failed.set(i64::from(shadow.is_some_and(Shadow::has_failed)));
         self.loaded.set(snapshot.loaded.as_second());
+        self.predecessor.set(i64::try_from(gateway.admission.elsewhere()).unwrap_or(i64::MAX));
         self.ready.set(i64::from(gateway.unready().is_none()));
         self.audit.look(&gateway.audit);
         let (locks, delays) = gateway.logins.counts();

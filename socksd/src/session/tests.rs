@@ -159,7 +159,7 @@ impl Bench {
         let address = self.listener.local_addr().unwrap();
         let (client, accepted) = tokio::join!(TcpStream::connect(address), self.listener.accept());
         let (socket, client_address) = accepted.unwrap();
-        let limits = SessionLimits { total: 10, per_source: 10, unknown: 10 };
+        let limits = SessionLimits { total: 10, everywhere: 10, per_source: 10, unknown: 10 };
         let ticket = self.gateway.admission.admit(Source::of(client_address.ip()), limits).unwrap();
         let record =
             Record::open(self.gateway.clone(), (Entrance::none(), "127.0.0.1:0".into()), client_address);

@@ -1,0 +1,241 @@
+//! A new program takes over from the one that serves: no client is refused, no session is lost, limits count both.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+use serde_json::Value;
+use tests::lines::Lines;
+use tests::{Client, DEADLINE, Folder, Gateway, Setup, command, process, program, targets};
+
+/// A process that was started to take over.
+struct Successor {
+    child: Child,
+    log: Lines,
+}
+
+impl Successor {
+    fn start(folder: &Folder) -> Self {
+        let mut command = Command::new(program::built("socksd"));
+        command.args(["run", "--take-over", "--config"]).arg(folder.file("socksd.yaml"));
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("the program is there");
+        let log = Lines::collect(child.stderr.take().expect("a pipe"));
+        Self { child, log }
+    }
+
+    /// The same, when it has taken over.
+    #[track_caller]
+    fn taken_over(folder: &Folder) -> Self {
+        let successor = Self::start(folder);
+        successor.expect("\"taken over\"");
+        successor
+    }
+
+    #[track_caller]
+    fn expect(&self, text: &str) {
+        expect(&self.log, text);
+    }
+}
+
+impl Drop for Successor {
+    fn drop(&mut self) {
+        if matches!(self.child.try_wait(), Ok(None)) {
+            process::kill(self.child.id());
+        }
+        drop(self.child.wait());
+    }
+}
+
+#[track_caller]
+fn expect(log: &Lines, text: &str) {
+    let told = |line: &str| line.contains(text).then_some(());
+    assert!(log.find(DEADLINE, told).is_some(), "no `{text}` in\n{}", log.text());
+}
+
+fn setup() -> Setup {
+    Setup::new().key("upgrade", "{ socket: upgrade.sock }").key("admin", "{ socket: admin.sock }")
+}
+
+fn socksd(gateway: &Gateway, words: &[&str]) -> command::Finished {
+    let mut socksd = Command::new(program::built("socksd"));
+    socksd.args(words).arg("--socket").arg(gateway.folder().file("admin.sock"));
+    command::run(&mut socksd, DEADLINE)
+}
+
+/// Session and process of each row.
+fn sessions(gateway: &Gateway) -> Vec<(String, u64)> {
+    let listed = socksd(gateway, &["sessions", "--json"]);
+    let rows: Value = serde_json::from_str(&listed.succeeded().text()).expect("JSON");
+    let rows = rows.as_array().expect("a list").iter();
+    let row = |row: &Value| (row["session"].as_str().map(str::to_owned), row["process"].as_u64());
+    rows.map(row).map(|(session, process)| (session.expect("a number"), process.expect("one"))).collect()
+}
+
+/// Waits until something is so.
+#[track_caller]
+fn wait_until(what: &str, is_so: impl Fn() -> bool) {
+    let until = Instant::now() + DEADLINE;
+    while !is_so() {
+        assert!(Instant::now() < until, "not in time: {what}");
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn the_program_is_replaced_again_and_again_and_no_client_notices() {
+    let (gateway, echo) = (setup().start(), targets::echo());
+    let (address, target) = (gateway.address(), echo.address);
+    let mut tunnels: Vec<_> = (0..20).map(|_| Client::tunnel(address, target)).collect();
+    let (stop, visits) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let visitors: Vec<_> = (0..4)
+        .map(|_| {
+            let (stop, visits) = (stop.clone(), visits.clone());
+            thread::spawn(move || {
+                while !stop.load(Ordering::Relaxed) {
+                    Client::tunnel(address, target).expect_echo(b"a visit");
+                    visits.fetch_add(1, Ordering::Relaxed);
+                }
+            })
+        })
+        .collect();
+    let mut successors = Vec::new();
+    for _ in 0..3 {
+        successors.push(Successor::taken_over(gateway.folder()));
+        let before = visits.load(Ordering::Relaxed);
+        wait_until("more visits", || visits.load(Ordering::Relaxed) > before + 20);
+        tunnels.iter_mut().for_each(|tunnel| tunnel.expect_echo(b"still there"));
+        tunnels.push(Client::tunnel(address, target));
+    }
+    stop.store(true, Ordering::Relaxed);
+    visitors.into_iter().for_each(|visitor| visitor.join().expect("no visit was refused"));
+    tunnels.iter_mut().for_each(|tunnel| tunnel.expect_echo(b"to the end"));
+
+    wait_until("only the tunnels are left", || sessions(&gateway).len() == tunnels.len());
+    let processes: BTreeSet<_> = sessions(&gateway).into_iter().map(|(_, process)| process).collect();
+    assert_eq!(processes.len(), 4, "each process has sessions: {processes:?}");
+    let all = visits.load(Ordering::Relaxed) + tunnels.len();
+    drop(tunnels);
+    assert!(gateway.log().wait_for_end(DEADLINE), "the first process has no session any more");
+    let records = gateway.sessions(all);
+    let ended: BTreeSet<_> = records.iter().map(|record| record.text("session").to_owned()).collect();
+    assert_eq!((records.len(), ended.len()), (all, all), "one end record for each session");
+    assert!(records.iter().all(|record| record.text("cause") == "closed"));
+}
+
+#[test]
+fn limits_count_the_sessions_of_both_processes() {
+    let (gateway, echo) = (setup().limit("max-sessions-per-source", "2").start(), targets::echo());
+    let mut tunnels = [0, 1].map(|_| Client::tunnel(gateway.address(), echo.address));
+    let _successor = Successor::taken_over(gateway.folder());
+    let mut refused = Client::connect(gateway.address());
+    assert!(refused.receive_all().0.is_empty(), "both places are taken, in the old process");
+    let [first, second] = &mut tunnels;
+    second.expect_echo(b"still there");
+    first.expect_echo(b"and here");
+    let [first, mut second] = tunnels;
+    drop(first);
+    wait_until("one place is free", || sessions(&gateway).len() == 1);
+    let is_served = || {
+        let mut client = Client::connect(gateway.address());
+        client.send(&[0x05, 0x01, 0x00]);
+        client.finish();
+        client.receive_all().0 == [0x05, 0x00]
+    };
+    wait_until("the new process knows", is_served);
+    second.expect_echo(b"not disturbed");
+}
+
+#[test]
+fn sessions_of_the_old_process_are_ended_by_the_new_one_and_judged_by_its_files() {
+    let policy = "version: 1\nclients: [{ methods: [none] }]\n\
+                  rules: [{ name: all, action: permit, special-use: permit, on-revoke: close }]\n";
+    let (gateway, echo) = (setup().policy(policy).start(), targets::echo());
+    let [one, mut other] = [0, 1].map(|_| Client::tunnel(gateway.address(), echo.address));
+    let successor = Successor::taken_over(gateway.folder());
+    let status = socksd(&gateway, &["status"]).succeeded().text();
+    let old = format!("before    process {}, version ", gateway.pid());
+    assert!(status.contains(&old) && status.contains("still with 2 sessions"), "{status}");
+    let listed = sessions(&gateway);
+    assert!(listed.iter().all(|(_, process)| *process == u64::from(gateway.pid())), "{listed:?}");
+    let first = listed.iter().map(|(session, _)| session).min().expect("there are two");
+    assert_eq!(socksd(&gateway, &["kill", first]).succeeded().text(), "1 ended\n");
+    let record = gateway.session_of(one.local());
+    assert_eq!(record.text("cause"), "killed");
+    assert!(!record.text("detail").contains("socksd"), "in the operator's name: {record}");
+    other.expect_echo(b"still permitted");
+    gateway.folder().write("policy.yaml", "version: 1\nclients: [{ methods: [none] }]\nrules: []\n");
+    process::signal(successor.child.id(), Signal::HUP);
+    assert_eq!(gateway.session_of(other.local()).text("cause"), "permit-revoked");
+    assert!(gateway.log().wait_for_end(DEADLINE), "it has no session any more");
+}
+
+#[test]
+fn what_fails_in_the_new_process_leaves_the_old_one_serving() {
+    let (gateway, echo) = (setup().start(), targets::echo());
+    let mut tunnel = Client::tunnel(gateway.address(), echo.address);
+    let policy = fs::read_to_string(gateway.folder().file("policy.yaml")).expect("it is there");
+    gateway.folder().write("policy.yaml", "version: 1\nclients: nonsense\n");
+    let mut mistaken = Successor::start(gateway.folder());
+    assert!(mistaken.log.wait_for_end(DEADLINE));
+    assert_eq!(mistaken.child.wait().expect("a child of ours").code(), Some(78));
+    gateway.folder().write("policy.yaml", &policy);
+    Client::tunnel(gateway.address(), echo.address).expect_echo(b"served as before");
+
+    let killed = Successor::taken_over(gateway.folder());
+    process::kill(killed.child.id());
+    expect(gateway.log(), "the process that had taken over is gone");
+    Client::tunnel(gateway.address(), echo.address).expect_echo(b"served by the old one again");
+    tunnel.expect_echo(b"still there");
+    wait_until("the admin socket is back", || {
+        socksd(&gateway, &["status"]).text().contains(&format!("process {},", gateway.pid()))
+    });
+    let next = Successor::taken_over(gateway.folder());
+    Client::tunnel(gateway.address(), echo.address).expect_echo(b"served by the next one");
+    next.expect("\"taken over\"");
+}
+
+#[test]
+fn a_stranger_gets_no_socket() {
+    let gateway = setup().start();
+    if !process::is_root() {
+        return;
+    }
+    let path = gateway.folder().file("upgrade.sock");
+    // Even where the file's mode lets him in.
+    gateway.folder().set_mode("", 0o755);
+    gateway.folder().set_mode("upgrade.sock", 0o666);
+    let mut stranger = Command::new(command::tool("setpriv"));
+    stranger.args(["--reuid=65534", "--regid=65534", "--clear-groups", "nc", "-U"]).arg(path);
+    assert_eq!(command::run(stranger.stdin(Stdio::null()), DEADLINE).text(), "");
+    expect(gateway.log(), "who is neither root nor the gateway's own user");
+}
+
+#[test]
+fn where_nobody_serves_the_new_process_is_the_first() {
+    let folder = setup().write();
+    let first = Successor::start(&folder);
+    first.expect("\"listening\"");
+    assert!(!first.log.text().contains("taken over"));
+}
+
+#[test]
+fn a_signal_starts_the_program_anew_and_it_takes_over() {
+    let (gateway, echo) = (setup().start(), targets::echo());
+    let mut tunnel = Client::tunnel(gateway.address(), echo.address);
+    gateway.signal(Signal::USR2);
+    expect(gateway.log(), "another process has taken over");
+    let (_, successor) = {
+        let mut client = Client::tunnel(gateway.address(), echo.address);
+        client.expect_echo(b"served");
+        let own = u64::from(gateway.pid());
+        sessions(&gateway).into_iter().find(|(_, process)| *process != own).expect("one of the new process")
+    };
+    tunnel.expect_echo(b"still there");
+    process::signal(u32::try_from(successor).expect("a process number"), Signal::TERM);
+}
