@@ -11,6 +11,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::BytesMut;
+use socket2::SockRef;
 use socks_core::wire::{Method, Target, UdpHeader};
 use socks_core::{ClientStream, Level, SealError};
 use tokio::net::{TcpStream, UdpSocket};
@@ -74,6 +75,20 @@ impl Association {
         let header = UdpHeader { fragment: 0x00, target: target.clone() };
         let range = self.shield.wrap(&mut buffer, &header, octets)?;
         let sent = self.transmit(buffer.get(range).unwrap_or_default()).await;
+        *self.spare.lock().unwrap_or_else(PoisonError::into_inner) = buffer;
+        sent
+    }
+
+    /// As [`Association::send_to`], without a wait.
+    ///
+    /// # Errors
+    /// [`DatagramError`]; [`io::ErrorKind::WouldBlock`] where the socket takes no more now.
+    pub fn try_send_to(&self, target: &Target, octets: &[u8]) -> Result<(), DatagramError> {
+        self.check_control()?;
+        let mut buffer = std::mem::take(&mut *self.spare.lock().unwrap_or_else(PoisonError::into_inner));
+        let header = UdpHeader { fragment: 0x00, target: target.clone() };
+        let range = self.shield.wrap(&mut buffer, &header, octets)?;
+        let sent = self.try_transmit(buffer.get(range).unwrap_or_default());
         *self.spare.lock().unwrap_or_else(PoisonError::into_inner) = buffer;
         sent
     }
@@ -143,6 +158,22 @@ impl Association {
         let mut sent = self.socket.send(datagram).await;
         if sent.as_ref().is_err_and(is_about_another) {
             sent = self.socket.send(datagram).await;
+        }
+        match sent {
+            Err(error) if !is_about_another(&error) => Err(DatagramError::Io(error)),
+            _ => Ok(()),
+        }
+    }
+
+    fn try_transmit(&self, datagram: &[u8]) -> Result<(), DatagramError> {
+        if datagram.len() > most_octets(self.relay) {
+            return Err(DatagramError::TooLong);
+        }
+        // Not by the reactor, which would have to hear first that there is room.
+        let socket = SockRef::from(&self.socket);
+        let mut sent = socket.send(datagram);
+        if sent.as_ref().is_err_and(is_about_another) {
+            sent = socket.send(datagram);
         }
         match sent {
             Err(error) if !is_about_another(&error) => Err(DatagramError::Io(error)),

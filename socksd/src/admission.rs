@@ -215,6 +215,26 @@ impl Ticket {
 
     /// Another place for the same session, under the limits of the first: for one with more sockets than most.
     pub(crate) fn another(&self) -> Result<Self, Full> {
+        self.room().take()
+    }
+
+    /// Where more places for the same session come from, when it needs them.
+    pub(crate) fn room(&self) -> Room {
+        Room { admission: self.admission.clone(), source: self.source, limits: self.limits }
+    }
+}
+
+/// More places for a session that has one, under the limits of that one.
+#[derive(Debug, Clone)]
+pub(crate) struct Room {
+    admission: Admission,
+    source: Option<Source>,
+    limits: SessionLimits,
+}
+
+impl Room {
+    /// One more place, if there is any.
+    pub(crate) fn take(&self) -> Result<Ticket, Full> {
         match self.source {
             Some(source) => self.admission.admit(source, self.limits),
             None => self.admission.admit_unknown(self.limits),

@@ -69,8 +69,6 @@ pub(crate) enum End {
     Dial(DialError),
     /// There is no connection through the rule's upstream gateway.
     Upstream(UpstreamError),
-    /// A rule permits it, but only through an upstream gateway, which is asked for no datagrams.
-    UpstreamCannot { rule: Arc<str> },
     /// The gateway cannot listen for the peer of a BIND.
     Listen(ListenError),
     /// The right peer of a BIND has not come in time.
@@ -143,7 +141,7 @@ impl End {
     pub(crate) fn rule(&self) -> Option<&Arc<str>> {
         match self {
             Self::Denied(denial) => denial.rule.as_ref(),
-            Self::OtherFamily { rule, .. } | Self::UpstreamCannot { rule } => Some(rule),
+            Self::OtherFamily { rule, .. } => Some(rule),
             _ => None,
         }
     }
@@ -164,7 +162,6 @@ impl End {
             Self::Resolve(_) | Self::Dial(DialError::Timeout(_)) => ReplyCode::HOST_UNREACHABLE,
             Self::Dial(DialError::Failed { error, .. }) => dial_failure(error),
             Self::Upstream(error) => upstream_failure(error),
-            Self::UpstreamCannot { .. } => ReplyCode::COMMAND_NOT_SUPPORTED,
             Self::Listen(ListenError::PortsUsedUp { .. }) | Self::Peer(_) => ReplyCode::GENERAL_FAILURE,
             Self::Listen(ListenError::Failed { error, .. }) => dial_failure(error),
             Self::NoPeer(_) => ReplyCode::TTL_EXPIRED,
@@ -187,7 +184,6 @@ impl End {
             )
             | Self::RuleFull
             | Self::OtherFamily { .. }
-            | Self::UpstreamCannot { .. }
             | Self::PeerRefused(_)
             | Self::AssociationsFull
             | Self::SocketsFull(_)
@@ -227,7 +223,6 @@ impl End {
             Self::Dial(DialError::Timeout(_)) => "connect-timeout",
             Self::Dial(DialError::Failed { error, .. }) => dial_cause(error),
             Self::Upstream(error) => upstream_cause(error),
-            Self::UpstreamCannot { .. } => "not-through-upstream",
             Self::Listen(ListenError::PortsUsedUp { .. }) => "no-free-port",
             Self::Listen(ListenError::Failed { error, .. }) if !is_local(error) => dial_cause(error),
             Self::Listen(ListenError::Failed { .. }) => "listen-failed",
@@ -266,9 +261,6 @@ impl End {
             Self::Resolve(error) => write!(text, "{error}"),
             Self::Dial(error) => write!(text, "{error}"),
             Self::Upstream(error) => write!(text, "{error}"),
-            Self::UpstreamCannot { rule } => {
-                write!(text, "rule `{rule}` goes through an upstream, which is asked for no datagrams")
-            }
             Self::Listen(error) => write!(text, "{error}"),
             Self::NoPeer(most) => write!(text, "not within {} s", most.as_secs_f32()),
             Self::PeerRefused(peer) => write!(text, "peer {peer}"),

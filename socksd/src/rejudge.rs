@@ -195,8 +195,10 @@ fn permitted(
     let shadow = snapshot.shadow.as_ref();
     let found = shadow.and_then(|shadow| shadow.compare(Seen::of(live, &query), &decision));
     let standing = match decision {
-        // It cannot change its way.
-        Decision::Permit(permit) if permit.terms().upstream != facts.upstream => {
+        // It cannot change its way; the datagrams of an association each have their own.
+        Decision::Permit(permit)
+            if operation != Operation::Associate && permit.terms().upstream != facts.upstream =>
+        {
             Standing::Lost(format!("rule `{}` permits it by another way", permit.rule()))
         }
         Decision::Permit(permit) => Standing::Holds(permit),

@@ -322,6 +322,15 @@ impl Facts {
         self.addresses = addresses.iter().copied().take(MAX_ADDRESSES).collect();
     }
 
+    /// Notes that datagrams go through an upstream gateway, too.
+    pub(crate) fn add_upstream(&mut self, name: &str) {
+        self.upstream = Some(match &self.upstream {
+            None => name.into(),
+            Some(names) if names.split(", ").any(|known| known == name) => names.clone(),
+            Some(names) => format!("{names}, {name}").into(),
+        });
+    }
+
     /// Notes rules that only log, each once.
     pub(crate) fn note_logged_by(&mut self, rules: &[Arc<str>]) {
         for rule in rules {

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use socks_client::{
-    Client, ClientBuilder, ConnectError, Connection, Fault, Gssapi, Level, Listening, NoAuthentication,
-    Password, Step, Timeouts,
+    Association, Client, ClientBuilder, ConnectError, Connection, Fault, Gssapi, Level, Listening,
+    NoAuthentication, Password, Step, Timeouts,
 };
 use socks_config::{Fields, Finding, Findings, Node};
 use socks_core::wire::{ReplyCode, Target};
@@ -82,6 +82,14 @@ impl Upstream {
     pub(crate) async fn bind(&self, peer: Target, most: Duration) -> Result<Listening, UpstreamError> {
         match timeout(most, self.client.bind(peer)).await {
             Ok(bound) => bound.map_err(|error| UpstreamError::Failed { name: self.name.clone(), error }),
+            Err(_) => Err(UpstreamError::Timeout { name: self.name.clone(), most }),
+        }
+    }
+
+    /// Lets the upstream carry datagrams.
+    pub(crate) async fn associate(&self, most: Duration) -> Result<Association, UpstreamError> {
+        match timeout(most, self.client.associate()).await {
+            Ok(opened) => opened.map_err(|error| UpstreamError::Failed { name: self.name.clone(), error }),
             Err(_) => Err(UpstreamError::Timeout { name: self.name.clone(), most }),
         }
     }

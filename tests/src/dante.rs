@@ -142,6 +142,16 @@ impl DanteSite {
         command
     }
 
+    /// Where the server listens.
+    pub fn address(&self) -> SocketAddr {
+        self.server.address()
+    }
+
+    /// The realm of both.
+    pub fn realm(&self) -> &Realm {
+        &self.realm
+    }
+
     /// A folder for files of the test's own; it holds the server's keytab, too.
     pub fn folder(&self) -> &Folder {
         &self.folder

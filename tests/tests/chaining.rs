@@ -7,8 +7,7 @@ use std::time::{Duration, Instant};
 
 use tests::forwarder::{Forwarder, password_file};
 use tests::site::{self, SERVICES, Site};
-use tests::targets::{self, echo, last_word, udp_echo};
-use tests::udp::{Association, expect_nothing};
+use tests::targets::{self, echo, last_word};
 use tests::{Client, DEADLINE, Folder, Gateway, Record, Setup};
 
 /// Everything goes through `hq`.
@@ -194,36 +193,6 @@ fn a_name_for_the_upstreams_own_loopback_is_not_passed_on_unless_the_rule_says_s
     client.expect_refusal(0x02);
     front.session_of(client.local()).expect(&[("cause", "special-use"), ("verdict", "deny")]);
     assert!(behind.records().iter().all(|record| !record.is_session()));
-}
-
-#[test]
-fn no_datagram_goes_through_an_upstream_or_past_it() {
-    let behind = Setup::new().start();
-    let [echo, own] = [(); 2].map(|()| udp_echo(Ipv4Addr::LOCALHOST.into()));
-    let policy = format!(
-        "version: 1\nrules:\n  - {{ name: own, action: permit, command: udp-associate, port: {}, special-use: permit }}\n  \
-         - {{ name: through, action: permit, upstream: hq, special-use: permit }}\n",
-        own.address.port()
-    );
-    let address = behind.address().to_string();
-    let gateway = front(&address, "{ kind: none }").policy(&policy).start();
-    let mut client = greeted(&gateway);
-    client.send(&tests::client::request(0x03, ([0, 0, 0, 0], 0).into()));
-    assert_eq!(client.reply().code, 0x00, "of the rule `own`");
-    let association = Association::open(gateway.address());
-    association.send(&echo.address.into(), b"past it");
-    // Behind it, so that the other one was judged.
-    association.expect_echo(&own.address.into(), own.address, b"here");
-    expect_nothing(association.socket());
-    let record = gateway.session_of(association.end());
-    assert_eq!((record.drops("denied"), record.number("datagrams-up")), (1, 1), "{record}");
-    assert_eq!(echo.received(), 0);
-    let gateway =
-        front(&address, "{ kind: none }").policy(&THROUGH.replace("command: connect, ", "")).start();
-    let mut client = greeted(&gateway);
-    client.send(&tests::client::request(0x03, ([0, 0, 0, 0], 0).into()));
-    client.expect_refusal(0x07);
-    gateway.session_of(client.local()).expect(&[("cause", "not-through-upstream"), ("rule", "through")]);
 }
 
 /// Lets both gateways wait for a peer at that address.

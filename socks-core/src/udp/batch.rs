@@ -18,7 +18,7 @@ use super::MOST_BATCHED;
 /// Room in front of every datagram that is received, in octets: for its header, and for the head of a frame.
 pub(super) const HEAD: usize = 512;
 /// Room for the datagram itself.
-const BODY: usize = 65_536;
+pub(super) const BODY: usize = 65_536;
 /// Room behind it, for the tail of a frame.
 pub(super) const TAIL: usize = 512;
 /// From one place to the next: no power of two, which would put all datagrams into the same lines of the cache.

@@ -75,6 +75,14 @@ impl Pace {
     }
 }
 
+/// Where replies come from.
+enum Source {
+    V4,
+    V6,
+    /// A way of the gate's own.
+    Gate,
+}
+
 impl<G: Gate> Association<G> {
     /// Carries datagrams until the association ends. Dropping the future at any time ends it too.
     ///
@@ -161,8 +169,13 @@ impl<G: Gate> Carrier<G> {
                     Err(error) => return Poll::Ready(AssociationEnd::SocketFailed(Way::Up, error)),
                 }
             }
-            for is_v6 in [false, true] {
-                let Poll::Ready(moved) = self.poll_down(is_v6, batch, cx) else { continue };
+            for source in [Source::V4, Source::V6, Source::Gate] {
+                let polled = match source {
+                    Source::V4 => self.poll_down(false, batch, cx),
+                    Source::V6 => self.poll_down(true, batch, cx),
+                    Source::Gate => self.poll_forwarded(batch, cx),
+                };
+                let Poll::Ready(moved) = polled else { continue };
                 match moved {
                     Ok(octets) => spend(octets, batch.received().len()),
                     Err(DownFault::Socket(error)) => {

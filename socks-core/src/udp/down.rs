@@ -2,12 +2,13 @@
 
 use std::array;
 use std::io;
+use std::net::SocketAddr;
 use std::task::{Context, Poll, ready};
 
 use super::MOST_BATCHED;
-use super::batch::{Batch, HEAD, Outgoing, STRIDE, is_passing};
+use super::batch::{BODY, Batch, HEAD, Outgoing, STRIDE, is_passing};
 use super::carrier::Carrier;
-use super::gate::Gate;
+use super::gate::{Forwarded, Gate};
 use super::sink::Sink;
 use super::tally::DropCause;
 use crate::relay::Way;
@@ -42,21 +43,53 @@ impl<G: Gate> Carrier<G> {
         let granted = self.gate.take(Way::Down, received).min(received);
         self.terms.tally.drop_many(DropCause::RateLimited, received - granted);
         for index in 0..granted {
-            if let Err(cause) = self.head(index, batch) {
+            if let Err(cause) = self.admit(index, batch) {
                 self.terms.tally.drop_one(cause);
             }
         }
+        self.send_down(batch)?;
+        Poll::Ready(Ok(octets))
+    }
+
+    /// Takes what has come back by the gate's own ways, and sends it on; tells how many octets came.
+    pub(super) fn poll_forwarded(
+        &mut self,
+        batch: &mut Batch,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<usize, DownFault>> {
+        let most = self.pace_down.most(self.terms.batch);
+        let (mut received, mut octets) = (0, 0);
+        while received < most {
+            let room = batch.place_mut(received).get_mut(HEAD..HEAD + BODY).unwrap_or_default();
+            let Poll::Ready(Forwarded { len, origin }) = self.gate.poll_forwarded(cx, room) else { break };
+            let granted = self.gate.take(Way::Down, 1) > 0;
+            let origin = if granted { origin } else { Err(DropCause::RateLimited) };
+            if let Err(cause) = origin.and_then(|origin| self.head(received, (origin, len), batch)) {
+                self.terms.tally.drop_one(cause);
+            }
+            (received, octets) = (received + 1, octets + len);
+        }
+        if received == 0 {
+            return Poll::Pending;
+        }
+        self.pace_down.note(received, octets);
+        self.send_down(batch)?;
+        Poll::Ready(Ok(octets))
+    }
+
+    /// Sends what is listed to the client.
+    fn send_down(&mut self, batch: &mut Batch) -> Result<(), DownFault> {
         if let Some(protection) = &mut self.protection {
             seal(protection, batch, &mut self.to_client).map_err(DownFault::Seal)?;
         }
         let (socket, tally, cuts_runs) = (&self.client, &*self.terms.tally, &mut self.cuts_runs);
         Sink { socket, way: Way::Down, tally, cuts_runs }.send(batch, &self.to_client);
         self.to_client.clear();
-        Poll::Ready(Ok(octets))
+        Ok(())
     }
 
-    /// Puts the header in front of one reply, and lists it for sending if it may be sent.
-    fn head(&mut self, index: usize, batch: &mut Batch) -> Result<(), DropCause> {
+    /// Lists one reply for sending, if it may be sent.
+    fn admit(&mut self, index: usize, batch: &mut Batch) -> Result<(), DropCause> {
         let received = batch.received().get(index).copied().ok_or(DropCause::Malformed)?;
         if self.lock.client().is_none() {
             return Err(DropCause::NotAskedFor);
@@ -65,16 +98,26 @@ impl<G: Gate> Carrier<G> {
         origin.set_ip(origin.ip().to_canonical());
         self.gate.admit(origin)?;
         let origin = self.gate.shown(origin);
+        self.head(index, (origin, received.len), batch)
+    }
+
+    /// Puts the header in front of one datagram of so many octets, and lists it for sending.
+    fn head(
+        &mut self,
+        index: usize,
+        (origin, len): (SocketAddr, usize),
+        batch: &mut Batch,
+    ) -> Result<(), DropCause> {
         let room = batch.place_mut(index).get_mut(..HEAD).unwrap_or_default();
         let header = UdpHeader::write_before(origin, room).ok_or(DropCause::TooLarge)?;
         let largest =
             self.protection.as_ref().map_or(usize::MAX, |protection| protection.seal.max_plaintext());
-        if header + received.len > largest {
+        if header + len > largest {
             return Err(DropCause::TooLarge);
         }
         let data = index * STRIDE + HEAD;
-        let range = data - header..data + received.len;
-        self.to_client.push(Outgoing { to: None, range, user_data: received.len });
+        let range = data - header..data + len;
+        self.to_client.push(Outgoing { to: None, range, user_data: len });
         Ok(())
     }
 }

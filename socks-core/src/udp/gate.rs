@@ -18,7 +18,7 @@ pub trait Gate: Send {
     /// Where a datagram of the client to `target` goes: to an address that was judged.
     fn judge(&mut self, target: &Target) -> Verdict;
 
-    /// Looks up the names for which [`Gate::judge`] has answered [`Verdict::Resolve`].
+    /// Looks up the names, and opens the ways, for which [`Gate::judge`] has answered [`Verdict::Resolve`].
     ///
     /// Ready when at least one of them has become known since the last call; waiting datagrams are then judged
     /// again, and the answer for that name must no longer be [`Verdict::Resolve`]. Called only while datagrams wait.
@@ -37,6 +37,21 @@ pub trait Gate: Send {
         origin
     }
 
+    /// Takes a datagram for which [`Gate::judge`] has just answered [`Verdict::Forward`], and brings it on its way.
+    ///
+    /// # Errors
+    /// The cause under which it is dropped.
+    fn forward(&mut self, target: &Target, octets: &[u8]) -> Result<(), DropCause> {
+        let _ = (target, octets);
+        Err(DropCause::Unreachable)
+    }
+
+    /// Puts the user data of a datagram that came back by a way of the gate's own into `room`.
+    fn poll_forwarded(&mut self, cx: &mut Context<'_>, room: &mut [u8]) -> Poll<Forwarded> {
+        let _ = (cx, room);
+        Poll::Pending
+    }
+
     /// How many of `datagrams` that have come together may go that way now; the rest is dropped.
     ///
     /// Those that are certainly not of this client are not among them.
@@ -50,6 +65,17 @@ pub enum Verdict {
     Send(SocketAddr),
     /// It goes nowhere.
     Drop(DropCause),
-    /// Its name has to be looked up first; the datagram waits, if there is room.
+    /// The gate takes it itself: it goes by a way of the gate's own.
+    Forward,
+    /// Its name has to be looked up first, or its way opened; the datagram waits, if there is room.
     Resolve,
+}
+
+/// A datagram that came back by a way of a gate's own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Forwarded {
+    /// How many octets of user data it has.
+    pub len: usize,
+    /// Where it came from, if it may go to the client; else why it is dropped.
+    pub origin: Result<SocketAddr, DropCause>,
 }

@@ -23,7 +23,7 @@ mod up;
 mod waiting;
 
 pub use fragments::{Fragment, Reassembly, Taken};
-pub use gate::{Gate, Verdict};
+pub use gate::{Forwarded, Gate, Verdict};
 pub use lock::ClientLock;
 pub use tally::{DropCause, Tally};
 

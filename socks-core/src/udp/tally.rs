@@ -35,11 +35,13 @@ pub enum DropCause {
     Full,
     /// The system knows no way to its destination, or no socket of its family is open.
     Unreachable,
+    /// The gateway that it has to go through cannot be reached, or does not carry it.
+    Upstream,
 }
 
 impl DropCause {
     /// Every cause, in the order of their declaration.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::NotTheClient,
         Self::Malformed,
         Self::Forged,
@@ -52,6 +54,7 @@ impl DropCause {
         Self::TooLarge,
         Self::Full,
         Self::Unreachable,
+        Self::Upstream,
     ];
 
     /// The word that the record uses.
@@ -69,6 +72,7 @@ impl DropCause {
             Self::TooLarge => "too-large",
             Self::Full => "full",
             Self::Unreachable => "unreachable",
+            Self::Upstream => "upstream-failed",
         }
     }
 }

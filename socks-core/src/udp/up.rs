@@ -119,6 +119,12 @@ impl<G: Gate> Carrier<G> {
         let to = match self.gate.judge(target) {
             Verdict::Send(to) => to,
             Verdict::Drop(cause) => return Err(cause),
+            Verdict::Forward => {
+                let octets = place.octets.get(data).unwrap_or_default();
+                self.gate.forward(target, octets)?;
+                self.terms.tally.carried(Way::Up, 1, octets.len() as u64);
+                return Ok(());
+            }
             Verdict::Resolve => {
                 let octets = place.octets.get(data).unwrap_or_default();
                 return self.waiting.push(target, octets).then_some(()).ok_or(DropCause::Full);
@@ -151,9 +157,14 @@ impl<G: Gate> Carrier<G> {
             return;
         }
         let (outer, tally) = (&self.outer, &self.terms.tally);
-        self.waiting.judge(&mut self.gate, |datagram, verdict| {
+        let mut forwarded = false;
+        self.waiting.judge(&mut self.gate, |gate, datagram, verdict| {
             let sent = match verdict {
                 Verdict::Send(to) => outer.send(to, &datagram.octets),
+                Verdict::Forward => {
+                    forwarded = true;
+                    gate.forward(&datagram.target, &datagram.octets)
+                }
                 Verdict::Drop(cause) => Err(cause),
                 Verdict::Resolve => Ok(()),
             };
@@ -162,8 +173,8 @@ impl<G: Gate> Carrier<G> {
                 Err(cause) => tally.drop_one(cause),
             }
         });
-        if self.waiting.len() > 0 {
-            // The gate has not seen this waker yet.
+        if self.waiting.len() > 0 || forwarded {
+            // The gate has not seen this waker yet, or not for the way that the datagram went.
             cx.waker().wake_by_ref();
         }
     }

@@ -20,7 +20,7 @@ pub(super) struct Waiting {
 /// A datagram with the target that the client has named.
 #[derive(Debug)]
 pub(super) struct Datagram {
-    target: Target,
+    pub(super) target: Target,
     pub(super) octets: Box<[u8]>,
 }
 
@@ -36,12 +36,16 @@ impl Waiting {
     }
 
     /// Judges all datagrams again, in their order, and gives those whose name is known now to `settled`.
-    pub(super) fn judge(&mut self, gate: &mut impl Gate, mut settled: impl FnMut(&Datagram, Verdict)) {
+    pub(super) fn judge<G: Gate>(
+        &mut self,
+        gate: &mut G,
+        mut settled: impl FnMut(&mut G, &Datagram, Verdict),
+    ) {
         self.datagrams.retain(|datagram| match gate.judge(&datagram.target) {
             Verdict::Resolve => true,
             verdict => {
                 self.octets -= datagram.octets.len();
-                settled(datagram, verdict);
+                settled(gate, datagram, verdict);
                 false
             }
         });

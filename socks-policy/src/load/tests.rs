@@ -486,6 +486,5 @@ rules:
     }
     let text = "version: 1\nclients: []\nrules: [{ name: all, action: permit, upstream: hq }]\n";
     let document = Document::parse("policy.yaml", text.to_owned()).unwrap();
-    let warnings = Ruleset::load(&document, &context).unwrap().warnings.to_string();
-    assert!(warnings.contains("rule `all` refuses `udp-associate`"), "{warnings}");
+    assert!(Ruleset::load(&document, &context).unwrap().warnings.is_empty(), "it is for all commands");
 }

@@ -4,7 +4,6 @@ use socks_config::{Finding, Node};
 
 use super::read::{Reader, Section};
 use crate::Ruleset;
-use socks_core::wire::Command;
 
 impl Reader<'_> {
     /// Warns of rules that never match or have ended, and of sets that nobody uses.
@@ -13,14 +12,6 @@ impl Reader<'_> {
             if rule.has_expired(self.context.now) {
                 let message = format!("rule `{}` has expired", rule.name());
                 self.findings.warning(&node.place, message);
-            }
-            if rule.grant.terms.upstream.is_some() && rule.commands.contains(Command::UdpAssociate) {
-                let message = format!(
-                    "rule `{}` refuses `udp-associate`: no datagram goes through an upstream",
-                    rule.name()
-                );
-                let help = "write `command: [connect, bind]`";
-                self.findings.push(Finding::warning(&node.place, message).with_help(help));
             }
             if let Some(earlier) = ruleset.covering(number) {
                 let (name, line) = (earlier.name(), earlier.line);

@@ -53,9 +53,6 @@ impl Requested {
     /// The permit of an association; its datagrams are judged when they come.
     pub(super) fn judge_association(self, session: &mut Session) -> Result<associate::Permitted, Ended> {
         match session.decide(Some(Operation::Associate), None) {
-            Decision::Permit(permit) if permit.terms().upstream.is_some() => {
-                Err(self.refuse(End::UpstreamCannot { rule: permit.rule().clone() }, session))
-            }
             Decision::Permit(permit) => {
                 Ok(associate::Permitted::new(self.stream, self.request.target, permit))
             }

@@ -7,11 +7,13 @@ use jiff::Timestamp;
 use socks_core::Identity;
 use socks_core::wire::Target;
 use socks_policy::{Decision, Operation, Permit, Query, TicketEnd, UdpReplies};
+use tracing::{debug, warn};
 
 use crate::gateway::Gateway;
 use crate::roster::Live;
 use crate::shadow::Seen;
 use crate::snapshot::Snapshot;
+use crate::upstream::UpstreamError;
 
 /// Who the client is, as the ruleset wants to know it.
 pub(super) struct Facts {
@@ -84,11 +86,20 @@ impl Facts {
         }
         match decision {
             Decision::Permit(permit) if self.is_over(&permit, now) => Err(Refusal::Denied),
-            // No datagram goes through an upstream, and none past it.
-            Decision::Permit(permit) if permit.terms().upstream.is_some() => Err(Refusal::Denied),
             Decision::Permit(permit) => Ok(permit),
             Decision::Deny(_) => Err(Refusal::Denied),
             Decision::Needs(_) => Err(Refusal::Open),
+        }
+    }
+
+    /// Notes that datagrams go through an upstream gateway, or tells the operator that they cannot.
+    pub(super) fn tell_upstream(&self, name: &Arc<str>, opened: Result<(), UpstreamError>) {
+        match opened {
+            Ok(()) => self.live.facts().add_upstream(name),
+            Err(error) if self.gateway.throttle.allow("upstream-association") => {
+                warn!(session = %self.live.id, %error, "no datagrams through an upstream gateway");
+            }
+            Err(error) => debug!(session = %self.live.id, %error, "no datagrams through an upstream gateway"),
         }
     }
 

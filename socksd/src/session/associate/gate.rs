@@ -1,5 +1,7 @@
 //! What the policy says of each datagram of an association.
 
+mod forwarding;
+
 use std::net::{IpAddr, SocketAddr};
 use std::ops::Deref;
 use std::sync::Arc;
@@ -8,11 +10,12 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use socks_core::relay::Way;
-use socks_core::udp::{DropCause, Gate, Tally, Verdict};
+use socks_core::udp::{DropCause, Forwarded, Gate, Tally, Verdict};
 use socks_core::wire::{DomainName, Host, Target};
 use socks_policy::{Permit, UdpReplies};
 use tokio::time::Instant;
 
+use crate::admission::Room;
 use crate::gateway::Gateway;
 use crate::snapshot::Snapshot;
 
@@ -22,6 +25,8 @@ use super::names::{Answer, Names};
 use super::reach::Reach;
 use super::recent::Recent;
 use super::route::Routes;
+use super::upstreams::Upstreams;
+use forwarding::From;
 
 /// How long a verdict is good: rules expire, and names get other addresses.
 const FRESH: Duration = Duration::from_secs(30);
@@ -45,6 +50,12 @@ pub(super) struct Judge {
     /// The one that the last datagram went to.
     last: Option<Last>,
     names: Names,
+    /// The ways through upstream gateways.
+    upstreams: Upstreams,
+    /// What datagrams that went through them have asked.
+    sent: Recent<From, Asked>,
+    /// Where the places for more sockets come from.
+    room: Room,
     bucket: Option<Bucket>,
     tally: Arc<Tally>,
 }
@@ -55,6 +66,8 @@ struct Judged {
     verdict: Verdict,
     /// The address that was judged; a translator may have another one for it, which is sent to.
     address: Option<SocketAddr>,
+    /// The way through an upstream gateway, and how long it may take to open it.
+    via: Option<(usize, Option<Duration>)>,
     until: Instant,
     /// How often the gateway's own sockets at that port had changed.
     changes: u64,
@@ -63,8 +76,8 @@ struct Judged {
 /// Why an address was sent to.
 struct Asked {
     target: Target,
-    /// The address that was judged.
-    judged: SocketAddr,
+    /// The address that was judged; `None`: only an upstream gateway knows it.
+    judged: Option<SocketAddr>,
     /// The generation of the policy that permitted it.
     generation: u64,
     /// Until when its answers are let in without asking again: rules expire, and tickets end.
@@ -80,11 +93,21 @@ struct Last {
     until: Instant,
 }
 
+/// Why there are no addresses of a name.
+enum Unknown {
+    Denied,
+    /// They are an upstream gateway's business.
+    Upstream(Box<Permit>),
+    /// What becomes of a datagram as long as they are not known.
+    Yet(Verdict),
+}
+
 /// The terms of one association's verdicts.
 pub(super) struct Terms {
     pub(super) routes: Routes,
     pub(super) replies: UdpReplies,
     pub(super) bucket: Option<Bucket>,
+    pub(super) room: Room,
     pub(super) tally: Arc<Tally>,
 }
 
@@ -117,6 +140,9 @@ impl Judge {
             asked: Recent::new(most),
             last: None,
             names: Names::new(),
+            upstreams: Upstreams::default(),
+            sent: Recent::new(most),
+            room: terms.room,
             bucket: terms.bucket,
             tally: terms.tally,
         }
@@ -138,16 +164,27 @@ impl Judge {
     fn judge_anew(&mut self, target: &Target, now: Instant) -> Judged {
         // Asked for first: a socket that comes while this is judged is one that has come since then.
         let changes = self.own_changes(target);
-        let no = |cause| Judged { verdict: Verdict::Drop(cause), address: None, until: now + FRESH, changes };
+        let no = |cause| Judged {
+            verdict: Verdict::Drop(cause),
+            address: None,
+            via: None,
+            until: now + FRESH,
+            changes,
+        };
         let judged = match &target.host {
             // Nothing can be sent there.
             _ if target.port == 0 => no(DropCause::Unreachable),
             Host::Ip(ip) => self.choose(target, &[*ip], changes).unwrap_or_else(no),
             Host::Name(name) => match self.addresses(target, name, now) {
+                Err(Unknown::Upstream(permit)) => {
+                    self.through(&permit, changes).unwrap_or_else(|| no(DropCause::Denied))
+                }
                 Ok(addresses) => self.choose(target, &addresses, changes).unwrap_or_else(no),
-                Err(Verdict::Drop(DropCause::Denied)) => no(DropCause::Denied),
+                Err(Unknown::Denied) => no(DropCause::Denied),
                 // Not to be remembered: it may be known the next time.
-                Err(verdict) => return Judged { verdict, address: None, until: now, changes },
+                Err(Unknown::Yet(verdict)) => {
+                    return Judged { verdict, address: None, via: None, until: now, changes };
+                }
             },
         };
         self.verdicts.insert(target.clone(), judged);
@@ -160,35 +197,56 @@ impl Judge {
         target: &Target,
         name: &DomainName,
         now: Instant,
-    ) -> Result<Arc<[IpAddr]>, Verdict> {
+    ) -> Result<Arc<[IpAddr]>, Unknown> {
         let snapshot = Arc::clone(self.snapshot.load());
         // What the name alone forbids is not even looked up.
-        if self.facts.permit(&snapshot, target, None).is_err_and(|refusal| refusal == Refusal::Denied) {
-            return Err(Verdict::Drop(DropCause::Denied));
+        match self.facts.permit(&snapshot, target, None) {
+            Err(Refusal::Denied) => return Err(Unknown::Denied),
+            // An upstream gateway looks it up.
+            Ok(permit) if permit.terms().upstream.is_some() => {
+                return Err(Unknown::Upstream(Box::new(permit)));
+            }
+            Ok(_) | Err(Refusal::Open) => {}
         }
         let answer = self.names.ask(name, now, |name| async move {
             snapshot.resolver.lookup(&name, snapshot.settings.limits.resolve_timeout).await
         });
         match answer {
-            Answer::Known(addresses) if addresses.is_empty() => Err(Verdict::Drop(DropCause::Unresolved)),
+            Answer::Known(addresses) if addresses.is_empty() => {
+                Err(Unknown::Yet(Verdict::Drop(DropCause::Unresolved)))
+            }
             Answer::Known(addresses) => Ok(addresses),
-            Answer::Asking => Err(Verdict::Resolve),
-            Answer::Busy => Err(Verdict::Drop(DropCause::Full)),
+            Answer::Asking => Err(Unknown::Yet(Verdict::Resolve)),
+            Answer::Busy => Err(Unknown::Yet(Verdict::Drop(DropCause::Full))),
         }
     }
 
     /// The address to send to, of those that are permitted.
     fn choose(&mut self, target: &Target, addresses: &[IpAddr], changes: u64) -> Result<Judged, DropCause> {
         let snapshot = self.snapshot.load();
-        let permits: Vec<Permit> =
+        let mut permits: Vec<Permit> =
             addresses.iter().filter_map(|ip| self.facts.permit(snapshot, target, Some(*ip)).ok()).collect();
-        if permits.is_empty() {
-            return Err(DropCause::Denied);
+        // All go the way of the first one: through its upstream gateway, or through none.
+        let first = permits.first().ok_or(DropCause::Denied)?;
+        if let Some(judged) = self.through(first, changes) {
+            return Ok(judged);
         }
+        permits.retain(|permit| permit.terms().upstream.is_none());
+        let snapshot = self.snapshot.load();
         let nat64 = snapshot.settings.nat64.as_ref();
         let way = self.routes.choose(&permits, nat64, &mut self.reach).ok_or(DropCause::Unreachable)?;
         let (verdict, address) = (Verdict::Send(way.destination), Some(way.judged));
-        Ok(Judged { verdict, address, until: Instant::now() + FRESH, changes })
+        Ok(Judged { verdict, address, via: None, until: Instant::now() + FRESH, changes })
+    }
+
+    /// From whom datagrams are let in.
+    fn replies_at(&mut self, now: Instant) -> UdpReplies {
+        if now >= self.replies_until {
+            // The rule may have expired, or its hours may be over.
+            self.replies = self.facts.replies(self.snapshot.load());
+            self.replies_until = now + FRESH;
+        }
+        self.replies
     }
 
     /// Changes when a socket of the gateway's own comes or goes at the target's port.
@@ -206,14 +264,17 @@ impl Judge {
         match self.asked.get(&address) {
             // By a translator's address two may be meant, and what comes back is from the one that was asked last.
             Some(asked)
-                if asked.generation == self.generation && asked.until >= until && asked.judged == judged =>
+                if asked.generation == self.generation
+                    && asked.until >= until
+                    && asked.judged == Some(judged) =>
             {
                 return;
             }
             Some(_) => {}
             None => self.tally.count_destination(),
         }
-        let asked = Asked { target: target.clone(), judged, generation: self.generation, until };
+        let (judged, generation) = (Some(judged), self.generation);
+        let asked = Asked { target: target.clone(), judged, generation, until };
         self.asked.insert(address, asked);
     }
 }
@@ -226,26 +287,26 @@ impl Gate for Judge {
         let is_good = |judged: &&Judged| now < judged.until && judged.changes == changes;
         let known = self.verdicts.get(target).filter(is_good).copied();
         let judged = known.unwrap_or_else(|| self.judge_anew(target, now));
-        if let Verdict::Send(destination) = judged.verdict {
-            self.note(destination, target, judged);
+        match (judged.verdict, judged.via) {
+            (Verdict::Send(destination), _) => self.note(destination, target, judged),
+            (Verdict::Forward, Some(via)) => return self.by_way(via, target, &judged),
+            _ => {}
         }
         judged.verdict
     }
 
     fn poll_resolved(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.names.poll_known(cx)
+        let facts = &self.facts;
+        let opened = self.upstreams.poll_opened(cx, |name, opened| facts.tell_upstream(name, opened));
+        if self.names.poll_known(cx).is_ready() { Poll::Ready(()) } else { opened }
     }
 
     fn admit(&mut self, origin: SocketAddr) -> Result<(), DropCause> {
         self.follow_reload();
         let now = Instant::now();
-        if now >= self.replies_until {
-            // The rule may have expired, or its hours may be over.
-            self.replies = self.facts.replies(self.snapshot.load());
-            self.replies_until = now + FRESH;
-        }
+        let replies = self.replies_at(now);
         let is_fresh = self.last.is_some_and(|last| last.address == origin && now < last.until);
-        if is_fresh || self.replies == UdpReplies::Any {
+        if is_fresh || replies == UdpReplies::Any {
             return Ok(());
         }
         let Some(asked) = self.asked.get(&origin) else { return Err(DropCause::NotAskedFor) };
@@ -254,8 +315,9 @@ impl Gate for Judge {
         }
         // A policy that has come since then may forbid it, and time may.
         let (target, judged) = (asked.target.clone(), asked.judged);
-        let permit = self.facts.permit(self.snapshot.load(), &target, Some(judged.ip()));
-        if permit.is_err() {
+        let permit = self.facts.permit(self.snapshot.load(), &target, judged.map(|judged| judged.ip()));
+        // Under a rule with an upstream it would go there, and answer from there.
+        if !permit.is_ok_and(|permit| permit.terms().upstream.is_none()) {
             self.asked.remove(&origin);
             return Err(DropCause::Denied);
         }
@@ -269,7 +331,15 @@ impl Gate for Judge {
         if self.snapshot.load().settings.nat64.is_none() {
             return origin;
         }
-        self.asked.get(&origin).map_or(origin, |asked| asked.judged)
+        self.asked.get(&origin).and_then(|asked| asked.judged).unwrap_or(origin)
+    }
+
+    fn forward(&mut self, target: &Target, octets: &[u8]) -> Result<(), DropCause> {
+        self.send(target, octets)
+    }
+
+    fn poll_forwarded(&mut self, cx: &mut Context<'_>, room: &mut [u8]) -> Poll<Forwarded> {
+        self.poll_back(cx, room)
     }
 
     fn take(&mut self, way: Way, datagrams: usize) -> usize {

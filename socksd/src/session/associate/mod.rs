@@ -9,5 +9,6 @@ mod reach;
 mod recent;
 mod route;
 mod sockets;
+mod upstreams;
 
 pub(super) use open::{Associated, Opened, Permitted};

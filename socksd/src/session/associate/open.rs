@@ -151,7 +151,7 @@ fn judge(permit: &Permit, routes: super::route::Routes, tally: Arc<Tally>, sessi
     let udp = permit.terms().udp;
     let bucket = udp.datagrams.map(|rate| Bucket::new(rate, Instant::now()));
     let facts = Facts::new(session.gateway.clone(), record.live().clone(), identity.as_deref());
-    Judge::new(facts, Terms { routes, replies: udp.replies, bucket, tally })
+    Judge::new(facts, Terms { routes, replies: udp.replies, bucket, room: session.ticket.room(), tally })
 }
 
 fn terms(permit: &Permit, tally: Arc<Tally>, session: &Session) -> AssociationTerms {
