@@ -1,5 +1,6 @@
 //! The decision with its reasons, rule by rule, for people and for programs.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 
@@ -81,6 +82,9 @@ pub enum Verdict {
         /// The gateway that it goes through.
         #[serde(skip_serializing_if = "Option::is_none")]
         upstream: Option<String>,
+        /// The rule's own limits, by their keys.
+        #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+        limits: BTreeMap<&'static str, String>,
     },
     /// Denied.
     Deny {
@@ -127,7 +131,8 @@ impl From<&Decision> for Verdict {
         match decision {
             Decision::Permit(permit) => {
                 let upstream = permit.terms().upstream.as_ref().map(ToString::to_string);
-                Self::Permit { rule: permit.rule().to_string(), address: permit.address(), upstream }
+                let (rule, limits) = (permit.rule().to_string(), permit.terms().limits());
+                Self::Permit { rule, address: permit.address(), upstream, limits }
             }
             Decision::Deny(denial) => Self::Deny {
                 rule: denial.rule.as_ref().map(ToString::to_string),
@@ -244,13 +249,16 @@ impl fmt::Display for Outcome {
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Permit { rule, address, upstream } => {
+            Self::Permit { rule, address, upstream, limits } => {
                 write!(f, "permitted by rule `{rule}`")?;
                 if let Some(address) = address {
                     write!(f, " to {address}")?;
                 }
                 if let Some(upstream) = upstream {
                     write!(f, " through the upstream `{upstream}`")?;
+                }
+                for (number, (key, value)) in limits.iter().enumerate() {
+                    write!(f, "{} `{key}: {value}`", if number == 0 { " with" } else { "," })?;
                 }
                 Ok(())
             }

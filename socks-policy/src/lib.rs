@@ -77,7 +77,7 @@ pub use rule::Action;
 pub use ruleset::Ruleset;
 pub use special::SpecialUse;
 pub use terms::{
-    BindPeerRule, BindTerms, Egress, Family, Fragments, Interface, OnRevoke, Terms, TicketEnd, UdpReplies,
-    UdpTerms,
+    Allowance, BindPeerRule, BindTerms, Egress, Family, Fragments, Interface, OnRevoke, Terms, TicketEnd,
+    UdpReplies, UdpTerms,
 };
 pub use trial::TestResult;

@@ -1,10 +1,13 @@
 //! What a permit rule grants beside the permission itself.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroU64};
 use std::sync::Arc;
 use std::time::Duration;
+
+use socks_config::value::{Size, Span};
 
 use crate::PortRange;
 
@@ -18,6 +21,10 @@ pub struct Terms {
     pub idle_timeout: Option<Duration>,
     /// Sessions at once, for each identity under this rule; an anonymous client counts by its address.
     pub sessions: Option<u32>,
+    /// What all sessions under this rule may use together.
+    pub together: Allowance,
+    /// What those of each identity under this rule may use; an anonymous client counts by its address.
+    pub per_identity: Allowance,
     /// Where connections come from, where a BIND listens, and where datagrams come from.
     pub egress: Egress,
     /// Which addresses of the target may be used.
@@ -32,6 +39,29 @@ pub struct Terms {
     pub upstream: Option<Arc<str>>,
     /// What becomes of a session that a later policy no longer permits.
     pub on_revoke: OnRevoke,
+}
+
+impl Terms {
+    /// The limits of the rule by the keys of the file, each with its value as it could stand there.
+    pub fn limits(&self) -> BTreeMap<&'static str, String> {
+        let time = |time: Option<Duration>| time.map(|time| Span(time).to_string());
+        let size = |size: Option<NonZeroU64>| size.map(|size| Size(size.get()).to_string());
+        let limits = [
+            ("connect-timeout", time(self.connect_timeout)),
+            ("idle-timeout", time(self.idle_timeout)),
+            ("sessions", self.sessions.map(|count| count.to_string())),
+            ("rate", size(self.together.rate)),
+            ("rate-per-identity", size(self.per_identity.rate)),
+        ];
+        limits.into_iter().filter_map(|(key, value)| Some((key, value?))).collect()
+    }
+}
+
+/// What sessions that are counted together may use; `None`: as much as there is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Allowance {
+    /// Octets in each second, those of both directions together.
+    pub rate: Option<NonZeroU64>,
 }
 
 /// What becomes of an open session when a new policy, or the end of a rule's time, takes its permit away.

@@ -14,6 +14,7 @@ use socks_policy::Operation;
 use tokio::sync::Semaphore;
 use tracing::warn;
 
+use crate::account::Accounts;
 use crate::admission::{Admission, RuleSessions};
 use crate::audit::{Audit, Event};
 use crate::denials::Denials;
@@ -40,6 +41,8 @@ pub(crate) struct Gateway {
     /// The sessions that are open.
     pub(crate) roster: Roster,
     pub(crate) admission: Admission,
+    /// What sessions use together, as far as that is limited.
+    pub(crate) accounts: Accounts,
     pub(crate) rule_sessions: RuleSessions,
     /// Associations alone, for the rules that limit them.
     pub(crate) rule_associations: RuleSessions,
@@ -75,6 +78,7 @@ impl Gateway {
             own_sockets: OwnSockets::new(),
             roster: Roster::default(),
             admission: Admission::new(),
+            accounts: Accounts::new(),
             rule_sessions: RuleSessions::default(),
             rule_associations: RuleSessions::default(),
             refusals: Refusals::new(),

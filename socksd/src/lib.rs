@@ -13,6 +13,7 @@
 //! }
 //! ```
 
+mod account;
 mod activation;
 mod admin;
 mod admission;
@@ -56,6 +57,7 @@ mod socket_file;
 mod supervisor;
 mod takeover;
 mod tallies;
+mod terms;
 mod throttle;
 mod upstream;
 mod workers;

@@ -18,6 +18,7 @@ use crate::gateway::Gateway;
 use crate::roster::{Asked, Ending, Facts, Live};
 use crate::shadow::{Found, Seen};
 use crate::snapshot::Snapshot;
+use crate::terms;
 
 /// What has become of the open sessions.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -97,6 +98,8 @@ fn check(gateway: &Arc<Gateway>, live: &Arc<Live>, swept: &mut Swept) {
             let mut facts = live.facts();
             swept.moved += usize::from(facts.rule.as_ref() != Some(permit.rule()));
             facts.hold(&permit);
+            drop(facts);
+            terms::apply(live, &permit, &snapshot.settings.limits, &gateway.accounts);
             return;
         }
         Standing::Lost(why) => why,

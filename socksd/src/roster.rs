@@ -5,17 +5,19 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::Instant;
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use socks_core::Identity;
-use socks_core::relay::{Progress, Way};
+use socks_core::relay::{self, Progress, Way};
 use socks_core::udp::Tally;
 use socks_core::wire::{Command, Target};
 use socks_policy::{OnRevoke, OperationKind, Permit};
 use tokio::task::AbortHandle;
 
+use crate::account;
 use crate::listeners::Entrance;
 use crate::shadow::Difference;
 
@@ -47,6 +49,8 @@ pub(crate) struct Live {
     told: OnceLock<SocketAddr>,
     /// Octets relayed.
     pub(crate) progress: Arc<Progress>,
+    /// Under which terms.
+    pub(crate) meter: account::Meter,
     facts: Mutex<Facts>,
     ending: OnceLock<Ending>,
     task: OnceLock<AbortHandle>,
@@ -166,6 +170,7 @@ impl Roster {
             peer: client,
             told: OnceLock::new(),
             progress: Arc::default(),
+            meter: account::Meter::default(),
             facts: Mutex::default(),
             ending: OnceLock::new(),
             task: OnceLock::new(),
@@ -272,6 +277,29 @@ impl Live {
             (None, Way::Up) => self.progress.up(),
             (None, Way::Down) => self.progress.down(),
         }
+    }
+}
+
+/// The session as its relay sees it.
+impl relay::Meter for Live {
+    fn poll_grant(&self, way: Way, want: usize, cx: &mut Context<'_>) -> Poll<usize> {
+        self.meter.poll_grant(way, want, cx)
+    }
+
+    fn give_back(&self, _way: Way, unused: usize) {
+        self.meter.give_back(unused);
+    }
+
+    fn admits(&self, _way: Way, octets: usize) -> bool {
+        self.meter.admits(octets)
+    }
+
+    fn idle_timeout(&self) -> Option<Duration> {
+        self.meter.idle_timeout()
+    }
+
+    fn attach(&self, relay: &Waker) {
+        self.meter.attach(relay);
     }
 }
 

@@ -67,6 +67,7 @@ impl<'a> Rounds<'a> {
             _ = look.tick() => {
                 sources.reception.learn_own_addresses();
                 gateway.logins.forget();
+                gateway.accounts.tidy();
                 sources.log.tell_of_losses();
                 if gateway.is_serving() {
                     sources.supervisor.status(&gateway.in_short());

@@ -37,6 +37,11 @@ pub(super) fn drive<'a, D: Duplex + 'a>(
     };
     async move {
         let mut alarm = pin!(sleep_until(tunnel.deadline()));
+        std::future::poll_fn(|cx| {
+            terms.meter.attach(cx.waker());
+            Poll::Ready(())
+        })
+        .await;
         let end = std::future::poll_fn(|cx| {
             if let Poll::Ready(end) = tunnel.poll_ways(cx) {
                 return Poll::Ready(end);
@@ -201,7 +206,7 @@ impl<'a, D: Duplex> Tunnel<'a, D> {
 
     /// When to give up if nothing moves until then.
     fn deadline(&self) -> Instant {
-        let idle = self.last.checked_add(self.terms.idle_timeout);
+        let idle = self.last.checked_add(self.terms.idle_timeout());
         let idle = idle.unwrap_or_else(|| self.last + THIRTY_YEARS);
         let idle = self.cutoff().map_or(idle, |cutoff| idle.min(cutoff));
         match &self.failed {

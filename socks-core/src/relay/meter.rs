@@ -1,7 +1,8 @@
 //! The seam at which a relay asks for leave before it moves octets.
 
 use std::fmt;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 /// The largest grant that a metering [`Meter`] should give at once, in octets.
 ///
@@ -37,9 +38,10 @@ impl fmt::Display for Way {
     }
 }
 
-/// What a relay asks before each read or splice: one value per tunnel, shared buckets behind it.
+/// What a relay asks before each read or splice, and before each datagram: one value per session, shared buckets
+/// behind it.
 ///
-/// It is asked only when the socket has something to read, so an idle tunnel holds no grant. Octets that
+/// A tunnel asks only when the socket has something to read, so an idle tunnel holds no grant. Octets that
 /// came with the handshake are already read and are passed on without asking. In protected tunnels the
 /// octets of the client's side are those of frames, for they are what is read.
 pub trait Meter: fmt::Debug + Send + Sync {
@@ -52,6 +54,19 @@ pub trait Meter: fmt::Debug + Send + Sync {
 
     /// Takes back octets of the last grant that were not there to be read.
     fn give_back(&self, way: Way, unused: usize);
+
+    /// Tells whether a datagram of so many octets may go now; it will not wait.
+    fn admits(&self, _way: Way, _octets: usize) -> bool {
+        true
+    }
+
+    /// How long nothing may move, where that can change while the relay runs; `None`: it stays as it began.
+    fn idle_timeout(&self) -> Option<Duration> {
+        None
+    }
+
+    /// Gives the waker of the relay, once, when it begins: it is to be woken when its idle timeout has changed.
+    fn attach(&self, _relay: &Waker) {}
 }
 
 /// The meter that grants everything.

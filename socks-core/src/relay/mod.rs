@@ -82,7 +82,7 @@ impl Progress {
 /// What one tunnel runs under.
 #[derive(Debug)]
 pub struct Terms {
-    /// How long no octet may be delivered in either direction.
+    /// How long no octet may be delivered in either direction, unless the meter says otherwise.
     pub idle_timeout: Duration,
     /// Who grants the octets.
     pub meter: Arc<dyn Meter>,
@@ -105,6 +105,11 @@ impl Terms {
     /// Terms with an idle timeout and nothing else: unlimited, counted from zero.
     pub fn new(idle_timeout: Duration) -> Self {
         Self { idle_timeout, meter: Arc::new(Unlimited), progress: Arc::default(), cutoff: None }
+    }
+
+    /// How long no octet may be delivered, as it is now.
+    fn idle_timeout(&self) -> Duration {
+        self.meter.idle_timeout().unwrap_or(self.idle_timeout)
     }
 }
 

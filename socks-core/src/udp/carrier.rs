@@ -93,6 +93,11 @@ impl<G: Gate> Association<G> {
             Err(error) => return AssociationEnd::SocketFailed(Way::Up, error),
         };
         let mut alarm = pin!(sleep_until(carrier.deadline()));
+        std::future::poll_fn(|cx| {
+            carrier.terms.meter.attach(cx.waker());
+            Poll::Ready(())
+        })
+        .await;
         let end = std::future::poll_fn(|cx| {
             if let Poll::Ready(end) = carrier.poll(cx) {
                 return Poll::Ready(end);
@@ -234,7 +239,8 @@ impl<G: Gate> Carrier<G> {
     }
 
     fn idle(&self) -> Instant {
-        self.last.checked_add(self.terms.idle_timeout).unwrap_or_else(|| self.last + THIRTY_YEARS)
+        let most = self.terms.meter.idle_timeout().unwrap_or(self.terms.idle_timeout);
+        self.last.checked_add(most).unwrap_or_else(|| self.last + THIRTY_YEARS)
     }
 
     /// Gives up when its time has come; the timer is set anew only when it fires, not for each datagram.

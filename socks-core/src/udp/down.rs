@@ -115,6 +115,9 @@ impl<G: Gate> Carrier<G> {
         if header + len > largest {
             return Err(DropCause::TooLarge);
         }
+        if !self.terms.meter.admits(Way::Down, len) {
+            return Err(DropCause::RateLimited);
+        }
         let data = index * STRIDE + HEAD;
         let range = data - header..data + len;
         self.to_client.push(Outgoing { to: None, range, user_data: len });

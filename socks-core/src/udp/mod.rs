@@ -33,7 +33,7 @@ use std::time::Duration;
 
 use tokio::net::UdpSocket;
 
-use crate::relay::{Cutoff, Way};
+use crate::relay::{Cutoff, Meter, Unlimited, Way};
 use crate::{ClientStream, SealError};
 
 /// One UDP ASSOCIATE after its reply.
@@ -67,8 +67,10 @@ pub struct Outer {
 /// What an association runs under.
 #[derive(Debug)]
 pub struct AssociationTerms {
-    /// How long no datagram may be carried in either direction.
+    /// How long no datagram may be carried in either direction, unless the meter says otherwise.
     pub idle_timeout: Duration,
+    /// Who grants the octets of user data; what it does not grant at once is dropped.
+    pub meter: Arc<dyn Meter>,
     /// When the association has to end, in use or not.
     pub cutoff: Option<Cutoff>,
     /// How long a datagram in fragments may take to be whole; `None`: fragments are dropped.
@@ -90,7 +92,14 @@ pub const MOST_BATCHED: usize = 32;
 impl AssociationTerms {
     /// Terms with an idle timeout and nothing else: fragments are dropped, counted from zero.
     pub fn new(idle_timeout: Duration) -> Self {
-        Self { idle_timeout, cutoff: None, reassembly: None, batch: MOST_BATCHED, tally: Arc::default() }
+        Self {
+            idle_timeout,
+            meter: Arc::new(Unlimited),
+            cutoff: None,
+            reassembly: None,
+            batch: MOST_BATCHED,
+            tally: Arc::default(),
+        }
     }
 }
 

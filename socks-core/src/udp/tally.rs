@@ -25,7 +25,7 @@ pub enum DropCause {
     Denied,
     /// Its host name has no usable address.
     Unresolved,
-    /// There were too many in a short time.
+    /// There were too many in a short time, or too many octets.
     RateLimited,
     /// It is a reply from where nothing was sent to.
     NotAskedFor,

@@ -121,6 +121,9 @@ impl<G: Gate> Carrier<G> {
             Verdict::Drop(cause) => return Err(cause),
             Verdict::Forward => {
                 let octets = place.octets.get(data).unwrap_or_default();
+                if !self.terms.meter.admits(Way::Up, octets.len()) {
+                    return Err(DropCause::RateLimited);
+                }
                 self.gate.forward(target, octets)?;
                 self.terms.tally.carried(Way::Up, 1, octets.len() as u64);
                 return Ok(());
@@ -130,6 +133,9 @@ impl<G: Gate> Carrier<G> {
                 return self.waiting.push(target, octets).then_some(()).ok_or(DropCause::Full);
             }
         };
+        if !self.terms.meter.admits(Way::Up, data.len()) {
+            return Err(DropCause::RateLimited);
+        }
         let range = place.start + data.start..place.start + data.end;
         let outgoing = Outgoing { to: Some(to), user_data: data.len(), range };
         let list = if to.is_ipv6() { &mut self.to_v6 } else { &mut self.to_v4 };
@@ -156,10 +162,13 @@ impl<G: Gate> Carrier<G> {
         if self.waiting.len() == 0 || self.gate.poll_resolved(cx).is_pending() {
             return;
         }
-        let (outer, tally) = (&self.outer, &self.terms.tally);
+        let (outer, tally, meter) = (&self.outer, &self.terms.tally, &self.terms.meter);
         let mut forwarded = false;
         self.waiting.judge(&mut self.gate, |gate, datagram, verdict| {
             let sent = match verdict {
+                Verdict::Send(_) | Verdict::Forward if !meter.admits(Way::Up, datagram.octets.len()) => {
+                    Err(DropCause::RateLimited)
+                }
                 Verdict::Send(to) => outer.send(to, &datagram.octets),
                 Verdict::Forward => {
                     forwarded = true;

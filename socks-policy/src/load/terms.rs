@@ -1,6 +1,6 @@
 //! The keys that only a permit rule has, and the terms that they make.
 
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroU64};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -109,6 +109,8 @@ impl<'a> Reader<'a> {
         terms.idle_timeout = self.value(&mut fields, "idle-timeout", duration);
         terms.sessions =
             self.value(&mut fields, "sessions", |node| number(node, "sessions")).map(NonZeroU32::get);
+        terms.together.rate = self.value(&mut fields, "rate", octets);
+        terms.per_identity.rate = self.value(&mut fields, "rate-per-identity", octets);
         fields.finish(&mut self.findings);
         terms
     }
@@ -185,6 +187,12 @@ fn duration(node: &Node) -> Result<Duration, Finding> {
     } else {
         Ok(time)
     }
+}
+
+/// A size in octets, more than none.
+fn octets(node: &Node) -> Result<NonZeroU64, Finding> {
+    let size = value::size(node)?;
+    NonZeroU64::new(size).ok_or_else(|| Finding::mistake(&node.place, "no octet at all permits nothing"))
 }
 
 /// How many of `what`, 1 or more.

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use socks_config::{Findings, Node};
+use socks_policy::Allowance;
 
-use super::{LoginLimits, time};
+use super::{LoginLimits, octets, time};
 
 /// What one gateway, one source and one session may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +30,10 @@ pub(crate) struct Limits {
     pub(crate) max_sessions: usize,
     /// Sessions at once of one IPv4 address, or of one IPv6 /64.
     pub(crate) max_sessions_per_source: usize,
+    /// What the sessions of one source may use.
+    pub(crate) per_source: Allowance,
+    /// What those of one identity may use, under all rules together; an anonymous client counts by its source.
+    pub(crate) per_identity: Allowance,
     /// Connections of load balancers that have not yet said for whom they are.
     pub(crate) max_pending_headers: usize,
     /// Descriptors that sessions never use.
@@ -50,6 +55,8 @@ impl Default for Limits {
             destinations_per_association: 1024,
             max_sessions: 100_000,
             max_sessions_per_source: 2_000,
+            per_source: Allowance::default(),
+            per_identity: Allowance::default(),
             max_pending_headers: 1_000,
             descriptors_kept_free: 64,
             logins: LoginLimits::default(),
@@ -93,6 +100,8 @@ impl Limits {
         if let Some(node) = fields.take("logins") {
             limits.logins = LoginLimits::read(node, findings);
         }
+        limits.per_source.rate = octets(&mut fields, "rate-per-source", findings);
+        limits.per_identity.rate = octets(&mut fields, "rate-per-identity", findings);
         fields.finish(findings);
         limits
     }

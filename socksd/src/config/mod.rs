@@ -9,6 +9,7 @@ mod logins;
 mod upgrade;
 mod upstream;
 
+use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -226,6 +227,16 @@ fn time(fields: &mut Fields<'_>, key: &'static str, findings: &mut Findings) -> 
         return None;
     }
     Some(time)
+}
+
+/// A size under `key` that is more than nothing.
+fn octets(fields: &mut Fields<'_>, key: &'static str, findings: &mut Findings) -> Option<NonZeroU64> {
+    let node = fields.take(key)?;
+    let size = NonZeroU64::new(findings.note(value::size(node))?);
+    if size.is_none() {
+        findings.mistake(&node.place, format!("`{key}` must be more than zero"));
+    }
+    size
 }
 
 /// One of some words under `key`.

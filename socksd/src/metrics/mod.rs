@@ -5,6 +5,7 @@
 mod audit;
 mod histogram;
 mod label;
+mod limits;
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -27,6 +28,7 @@ use crate::shadow::{Kind, Shadow};
 use audit::AuditMetrics;
 use histogram::Histogram;
 use label::{Label, Rules};
+use limits::LimitMetrics;
 
 /// All metrics of a gateway. `docs/metrics.md` describes each.
 #[derive(Debug)]
@@ -52,6 +54,7 @@ pub(crate) struct Metrics {
     ready: Gauge,
     predecessor: Gauge,
     audit: AuditMetrics,
+    limits: LimitMetrics,
     authentication: Family<OfFigure, Counter>,
     keytab: Family<OfAuthenticator, Gauge>,
     login_locks: Counter,
@@ -134,6 +137,7 @@ impl Metrics {
             ready: Gauge::default(),
             predecessor: Gauge::default(),
             audit: AuditMetrics::default(),
+            limits: LimitMetrics::default(),
             authentication: Family::default(),
             keytab: Family::default(),
             login_locks: Counter::default(),
@@ -211,6 +215,7 @@ impl Metrics {
         registry.register("predecessor_sessions", text, self.predecessor.clone());
         registry.register("ready", "1 while new sessions are served", self.ready.clone());
         self.audit.register(registry);
+        self.limits.register(registry);
         let text = "When the keytab was last changed, seconds since 1970";
         registry.register("keytab_modified_timestamp_seconds", text, self.keytab.clone());
     }
@@ -294,6 +299,7 @@ impl Metrics {
         self.login_locks.inner().store(locks, Ordering::Relaxed);
         self.login_delays.inner().store(delays, Ordering::Relaxed);
         self.logins_locked.set(signed(gateway.logins.locked()));
+        self.limits.look(&gateway.accounts);
         for (name, authenticator) in snapshot.authenticators() {
             let figures = authenticator.figures();
             for (cause, count) in figures.failures {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use socks_core::ClientStream;
-use socks_core::relay::{Cutoff, Terms, Unlimited};
+use socks_core::relay::{Cutoff, Terms};
 use socks_policy::{Permit, TicketEnd};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
@@ -24,7 +24,6 @@ const DRAIN_QUIET: Duration = Duration::from_secs(30);
 pub(super) struct Connected {
     client: ClientStream,
     target: Far,
-    idle_timeout: Duration,
     cutoff: Option<Box<Cutoff>>,
 }
 
@@ -38,9 +37,8 @@ pub(super) enum Far {
 impl Connected {
     /// A tunnel that is open under the terms of the rule that permits it.
     pub(super) fn under(permit: &Permit, client: ClientStream, target: Far, session: &Session) -> Self {
-        let terms = permit.terms();
-        let idle_timeout = terms.idle_timeout.unwrap_or(session.snapshot.settings.limits.idle_timeout);
-        Self { client, target, idle_timeout, cutoff: cutoff_of(permit, session).map(Box::new) }
+        session.go_on_under(permit);
+        Self { client, target, cutoff: cutoff_of(permit, session).map(Box::new) }
     }
 }
 
@@ -83,9 +81,10 @@ impl Tunnel {
     }
 
     pub(super) async fn run(mut self) {
-        let Connected { client, target, idle_timeout, cutoff } = self.connected;
-        let progress = self.record.live().progress.clone();
-        let terms = Terms { idle_timeout, meter: Arc::new(Unlimited), progress, cutoff };
+        let Connected { client, target, cutoff } = self.connected;
+        let live = self.record.live();
+        let idle_timeout = live.meter.idle_timeout().unwrap_or(Duration::MAX);
+        let terms = Terms { idle_timeout, meter: live.clone(), progress: live.progress.clone(), cutoff };
         let end = match target {
             Far::Direct(target) => self.gateway.relayer.run(client, target, terms).await,
             Far::Upstream(upstream) => {

@@ -21,7 +21,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use socks_core::ClientIo;
 use socks_core::wire::Command;
-use socks_policy::{Decision, Operation, Query};
+use socks_policy::{Decision, Operation, Permit, Query};
 use tokio::time::{Instant, timeout_at};
 
 use crate::admission::{RuleTicket, Ticket};
@@ -29,10 +29,10 @@ use crate::config::Advertised;
 use crate::gateway::Gateway;
 use crate::outcome::End;
 use crate::record::Record;
-use crate::rejudge;
 use crate::roster::Ending;
 use crate::shadow::{Found, Seen, Shadow};
 use crate::snapshot::Snapshot;
+use crate::{rejudge, terms};
 
 use accepted::Accepted;
 use associate::{Associated, Opened};
@@ -149,6 +149,12 @@ impl Session {
             Some(until) => timeout_at(until, part).await.map_err(|_| End::HandshakeTimeout(self.patience)),
             None => Ok(part.await),
         }
+    }
+
+    /// From now on the terms of the permit hold.
+    fn go_on_under(&self, permit: &Permit) {
+        let limits = &self.snapshot.settings.limits;
+        terms::apply(self.record.live(), permit, limits, &self.gateway.accounts);
     }
 
     /// The addresses by which others reach what the client of this listener has asked for.

@@ -155,11 +155,12 @@ fn judge(permit: &Permit, routes: super::route::Routes, tally: Arc<Tally>, sessi
 }
 
 fn terms(permit: &Permit, tally: Arc<Tally>, session: &Session) -> AssociationTerms {
-    let granted = permit.terms();
-    let idle_timeout = granted.idle_timeout.unwrap_or(session.snapshot.settings.limits.udp_idle_timeout);
-    let mut terms = AssociationTerms::new(idle_timeout);
+    session.go_on_under(permit);
+    let live = session.record.live();
+    let mut terms = AssociationTerms::new(live.meter.idle_timeout().unwrap_or(Duration::MAX));
+    terms.meter = live.clone();
     terms.cutoff = cutoff_of(permit, session);
-    terms.reassembly = (granted.udp.fragments == Fragments::Reassemble).then_some(REASSEMBLY);
+    terms.reassembly = (permit.terms().udp.fragments == Fragments::Reassemble).then_some(REASSEMBLY);
     terms.tally = tally;
     terms
 }

@@ -1,0 +1,255 @@
+//! The limit on octets per second: a bucket of octets with a line in front of it.
+
+use std::collections::BTreeMap;
+use std::num::NonZeroU64;
+use std::time::Duration;
+
+use socks_core::relay::LEASE;
+use tokio::time::Instant;
+
+/// The most that one place in the line is for is what comes in this part of a second: so the line moves on often.
+const LEASES_PER_SECOND: u64 = 20;
+/// A place in the line is for so many octets at least, or else everybody would come back for every few.
+const LEAST_LEASE: u64 = 1024;
+const NANOSECONDS: u64 = 1_000_000_000;
+
+/// Octets that come at a steady rate. Those of one second can be saved up, and 64 KiB in any case, so that the
+/// largest datagram fits.
+///
+/// Octets are numbered. Whoever wants some takes the next numbers, and has his turn once the rate has come so far:
+/// all who wait are served in the order in which they asked, and nobody has to be told.
+#[derive(Debug)]
+pub(super) struct Bucket {
+    rate: NonZeroU64,
+    /// The last number that was given to anybody.
+    issued: u64,
+    /// The last number whose turn has come.
+    served: u64,
+    /// Numbers whose owners have left the line, each run by its number before the first, with how many they are. Runs that
+    /// meet are one, so there are no more than there are owners who wait.
+    gone: BTreeMap<u64, u64>,
+    /// When that was counted; the time behind the last whole octet is kept for the next one.
+    counted: Instant,
+}
+
+impl Bucket {
+    /// A full bucket.
+    pub(super) fn new(rate: NonZeroU64, now: Instant) -> Self {
+        Self { rate, issued: 0, served: burst(rate), gone: BTreeMap::new(), counted: now }
+    }
+
+    /// Goes on at another rate.
+    pub(super) fn change(&mut self, rate: NonZeroU64, now: Instant) {
+        self.refill(now);
+        self.rate = rate;
+        self.spill();
+    }
+
+    /// How many octets a place in the line may be for.
+    pub(super) fn lease(&self) -> usize {
+        let lease = (self.rate.get() / LEASES_PER_SECOND).max(LEAST_LEASE);
+        usize::try_from(lease).unwrap_or(LEASE).min(LEASE)
+    }
+
+    /// Takes the next place in the line, and gives the number of its last octet.
+    pub(super) fn reserve(&mut self, octets: usize) -> u64 {
+        self.issued += octets as u64;
+        self.issued
+    }
+
+    /// How long until the turn of a place that ends with that number.
+    pub(super) fn left(&mut self, end: u64, now: Instant) -> Duration {
+        self.refill(now);
+        let gone: u64 = self.gone.range(..end).map(|(_, octets)| octets).sum();
+        let missing = u128::from(end.saturating_sub(self.served).saturating_sub(gone));
+        let nanoseconds = (missing * u128::from(NANOSECONDS)).div_ceil(u128::from(self.rate.get()));
+        Duration::from_nanos(u64::try_from(nanoseconds).unwrap_or(u64::MAX))
+    }
+
+    /// Takes octets without standing in line; `false`: they are not there.
+    pub(super) fn take(&mut self, octets: usize, now: Instant) -> bool {
+        self.refill(now);
+        let is_there = self.served.saturating_sub(self.issued) >= octets as u64;
+        if is_there {
+            self.issued += octets as u64;
+        }
+        is_there
+    }
+
+    /// Gives up a place in the line that ends with that number: those behind have their turn so much sooner, and nobody
+    /// before it has.
+    pub(super) fn leave(&mut self, end: u64, octets: usize) {
+        debug_assert!(end <= self.issued, "a place has a number that was given");
+        let (mut first, mut octets) = (end.saturating_sub(octets as u64), octets as u64);
+        octets += self.gone.remove(&end).unwrap_or_default();
+        if let Some((&before, &run)) = self.gone.range(..first).next_back()
+            && before + run == first
+        {
+            self.gone.remove(&before);
+            (first, octets) = (before, octets + run);
+        }
+        self.gone.insert(first, octets);
+        self.skip();
+    }
+
+    /// Takes octets back that had their turn: all who wait have theirs so much sooner.
+    pub(super) fn give_back(&mut self, octets: usize) {
+        self.served += octets as u64;
+        self.skip();
+    }
+
+    /// Tells whether nobody waits, and no more can be saved up.
+    pub(super) fn is_full(&mut self, now: Instant) -> bool {
+        self.refill(now);
+        self.served == self.issued + burst(self.rate)
+    }
+
+    fn refill(&mut self, now: Instant) {
+        let rate = u128::from(self.rate.get());
+        let passed = now.saturating_duration_since(self.counted).as_nanos();
+        let new = passed * rate / u128::from(NANOSECONDS);
+        if new == 0 {
+            return;
+        }
+        // Rounded up: what is lost of a nanosecond would otherwise be given twice.
+        let took = (new * u128::from(NANOSECONDS)).div_ceil(rate);
+        self.counted += Duration::from_nanos(u64::try_from(took).unwrap_or(u64::MAX));
+        self.served = self.served.saturating_add(u64::try_from(new).unwrap_or(u64::MAX));
+        self.skip();
+    }
+
+    /// Passes the numbers that nobody waits for any more.
+    fn skip(&mut self) {
+        while let Some(run) = self.gone.first_entry().filter(|run| *run.key() <= self.served) {
+            self.served += run.remove();
+        }
+        self.spill();
+    }
+
+    /// Loses what cannot be saved up.
+    fn spill(&mut self) {
+        self.served = self.served.min(self.issued + burst(self.rate));
+    }
+}
+
+/// How much can be saved up.
+fn burst(rate: NonZeroU64) -> u64 {
+    rate.get().max(LEASE as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn bucket(rate: u64) -> (Bucket, Instant) {
+        let now = Instant::now();
+        (Bucket::new(NonZeroU64::new(rate).unwrap(), now), now)
+    }
+
+    #[test]
+    fn a_second_can_be_spent_at_once_and_then_it_goes_at_the_rate() {
+        let (mut bucket, start) = bucket(1_000_000);
+        let end = bucket.reserve(1_000_000);
+        assert_eq!(bucket.left(end, start), Duration::ZERO);
+        let end = bucket.reserve(500_000);
+        assert_eq!(bucket.left(end, start), SECOND / 2);
+        assert_eq!(bucket.left(end, start + SECOND / 4), SECOND / 4);
+        assert_eq!(bucket.left(end, start + SECOND / 2), Duration::ZERO);
+        assert!(!bucket.is_full(start + SECOND));
+        assert!(bucket.is_full(start + 2 * SECOND));
+    }
+
+    #[test]
+    fn all_who_wait_are_served_in_the_order_in_which_they_asked() {
+        let (mut bucket, start) = bucket(100_000);
+        bucket.reserve(100_000);
+        let ends = [10_000, 1, 20_000].map(|octets| bucket.reserve(octets));
+        let lefts = ends.map(|end| bucket.left(end, start));
+        assert!(lefts.is_sorted() && lefts[0] == SECOND / 10, "{lefts:?}");
+        assert!(!bucket.take(1, start + SECOND / 10), "a datagram passes nobody who waits");
+    }
+
+    #[test]
+    fn who_used_less_makes_room() {
+        let (mut bucket, start) = bucket(100_000);
+        bucket.reserve(100_000);
+        let end = bucket.reserve(100_000);
+        assert_eq!(bucket.left(end, start), SECOND);
+        bucket.give_back(50_000);
+        assert_eq!(bucket.left(end, start), SECOND / 2);
+        bucket.give_back(u32::MAX as usize);
+        assert_eq!(bucket.left(end, start), Duration::ZERO);
+        assert!(bucket.take(100_000, start) && !bucket.take(1, start), "no more than can be saved up");
+    }
+
+    #[test]
+    fn who_leaves_the_line_makes_room_for_those_behind_alone() {
+        let (mut bucket, start) = bucket(100_000);
+        bucket.reserve(100_000);
+        let ends = [(); 5].map(|()| bucket.reserve(50_000));
+        let mut lefts = || ends.map(|end| bucket.left(end, start).as_millis());
+        assert_eq!(lefts(), [500, 1000, 1500, 2000, 2500]);
+        bucket.leave(ends[3], 50_000);
+        let mut lefts = || ends.map(|end| bucket.left(end, start).as_millis());
+        assert_eq!(lefts()[..3], [500, 1000, 1500]);
+        assert_eq!(lefts()[4], 2000);
+        bucket.leave(ends[1], 50_000);
+        bucket.leave(ends[2], 50_000);
+        assert_eq!(bucket.gone.len(), 1, "runs that meet are one");
+        assert_eq!(bucket.left(ends[0], start), SECOND / 2);
+        assert_eq!(bucket.left(ends[4], start), SECOND);
+        assert_eq!(bucket.left(ends[4], start + SECOND / 2), SECOND / 2);
+        assert!(bucket.gone.is_empty());
+        assert_eq!(bucket.left(ends[4], start + SECOND), Duration::ZERO);
+        assert!(bucket.is_full(start + 2 * SECOND));
+    }
+
+    #[test]
+    fn a_line_that_everybody_has_left_takes_nothing() {
+        let (mut bucket, start) = bucket(100_000);
+        bucket.reserve(100_000);
+        let first = bucket.reserve(50_000);
+        for _ in 0..1000 {
+            let end = bucket.reserve(50_000);
+            bucket.leave(end, 50_000);
+            assert!(bucket.gone.len() <= 1);
+        }
+        bucket.leave(first, 50_000);
+        assert!(!bucket.take(1, start), "what was used is used");
+        assert!(bucket.take(100_000, start + SECOND));
+    }
+
+    #[test]
+    fn another_rate_counts_from_now_on() {
+        let (mut bucket, start) = bucket(100_000);
+        bucket.reserve(100_000);
+        let end = bucket.reserve(100_000);
+        bucket.change(NonZeroU64::new(1_000_000).unwrap(), start + SECOND / 2);
+        assert_eq!(bucket.left(end, start + SECOND / 2), SECOND / 20);
+    }
+
+    #[test]
+    fn octets_come_at_the_rate_however_often_they_are_asked_for() {
+        for rate in [1, 7, 1000, 999_999_937, 100_000_000_000] {
+            let (mut bucket, start) = bucket(rate);
+            assert!(bucket.take(usize::try_from(burst(bucket.rate)).unwrap(), start));
+            let mut got = 0;
+            for ms in 1..=1000 {
+                let now = start + Duration::from_millis(ms);
+                while bucket.take(usize::try_from(rate.div_ceil(5000)).unwrap(), now) {
+                    got += rate.div_ceil(5000);
+                }
+            }
+            assert!(got <= rate && rate - got <= 1 + rate / 1000, "{got} of {rate} within a second");
+        }
+    }
+
+    #[test]
+    fn the_smallest_rate_still_lets_the_largest_datagram_through() {
+        let (mut bucket, start) = bucket(1);
+        assert!(bucket.take(65_507, start));
+        assert!(bucket.lease() >= 1024 && bucket.lease() as u64 <= burst(bucket.rate));
+    }
+}

@@ -1,0 +1,228 @@
+//! How one session draws from its accounts.
+
+use std::array;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use socks_core::relay::{LEASE, Way};
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use super::{Account, Place, Sort, Tally};
+
+/// How long a session waits before it looks again whether its turn has come sooner: others may have left the line,
+/// and a reload may have brought another rate.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// The accounts that a session draws from, and its places in their lines: one for each way.
+#[derive(Debug)]
+pub(crate) struct Drawing {
+    accounts: Vec<Arc<Account>>,
+    up: Option<Wait>,
+    down: Option<Wait>,
+}
+
+/// A place in the line of each account.
+#[derive(Debug)]
+struct Wait {
+    octets: usize,
+    ends: [u64; Sort::ALL.len()],
+    since: Instant,
+    /// That of the longest line.
+    tally: Arc<Tally>,
+    alarm: Pin<Box<Sleep>>,
+}
+
+impl Drawing {
+    /// From these accounts; `None` without any.
+    pub(crate) fn new(accounts: Vec<Arc<Account>>) -> Option<Self> {
+        (!accounts.is_empty()).then_some(Self { accounts, up: None, down: None })
+    }
+
+    /// Tells whether these are its accounts.
+    pub(crate) fn is_from(&self, accounts: &[Arc<Account>]) -> bool {
+        self.accounts.len() == accounts.len()
+            && self.accounts.iter().zip(accounts).all(|(own, other)| Arc::ptr_eq(own, other))
+    }
+
+    /// Grants octets when the session has its turn in all lines.
+    pub(crate) fn poll_grant(&mut self, way: Way, want: usize, cx: &mut Context<'_>) -> Poll<usize> {
+        let now = Instant::now();
+        let mut wait = match self.wait(way).take() {
+            Some(wait) => wait,
+            None => match self.stand_in_line(want, now) {
+                Ok(granted) => return Poll::Ready(granted),
+                Err(wait) => wait,
+            },
+        };
+        let polled = self.poll_turn(&mut wait, cx);
+        if polled.is_pending() {
+            *self.wait(way) = Some(wait);
+            return Poll::Pending;
+        }
+        wait.tally.count_wait(now.saturating_duration_since(wait.since));
+        self.give_back(wait.octets.saturating_sub(want));
+        Poll::Ready(wait.octets.min(want))
+    }
+
+    /// Takes octets if all accounts have them.
+    pub(crate) fn take(&mut self, octets: usize) -> bool {
+        let now = Instant::now();
+        for (number, account) in self.accounts.iter().enumerate() {
+            if !account.take(octets, now) {
+                account.tally.count_dropped();
+                self.accounts.iter().take(number).for_each(|account| account.give_back(octets));
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Takes back octets that were not used.
+    pub(crate) fn give_back(&self, octets: usize) {
+        if octets > 0 {
+            self.accounts.iter().for_each(|account| account.give_back(octets));
+        }
+    }
+
+    /// Takes the next place in all lines, and octets if it is its turn already.
+    fn stand_in_line(&self, want: usize, now: Instant) -> Result<usize, Wait> {
+        let octets = self.accounts.iter().map(|account| account.lease()).fold(want.min(LEASE), usize::min);
+        let mut accounts = self.accounts.iter();
+        let places: [Place; Sort::ALL.len()] = array::from_fn(|_| {
+            accounts.next().map_or(Place::default(), |account| account.reserve(octets, now))
+        });
+        let longest = self.accounts.iter().zip(places).max_by_key(|(_, place)| place.left);
+        let Some((account, Place { left, .. })) = longest.filter(|(_, place)| !place.left.is_zero()) else {
+            return Ok(octets);
+        };
+        let alarm = Box::pin(sleep_until(now + left.min(LOOK_AGAIN)));
+        let (ends, tally) = (places.map(|place| place.end), account.tally.clone());
+        Err(Wait { octets, ends, since: now, tally, alarm })
+    }
+
+    /// Waits for its turn in all lines.
+    fn poll_turn(&self, wait: &mut Wait, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            let now = Instant::now();
+            let lefts = self.accounts.iter().zip(wait.ends).map(|(account, end)| account.left(end, now));
+            let left = lefts.max().unwrap_or_default();
+            if left.is_zero() {
+                return Poll::Ready(());
+            }
+            wait.alarm.as_mut().reset(now + left.min(LOOK_AGAIN));
+            ready!(wait.alarm.as_mut().poll(cx));
+        }
+    }
+
+    fn wait(&mut self, way: Way) -> &mut Option<Wait> {
+        match way {
+            Way::Up => &mut self.up,
+            Way::Down => &mut self.down,
+        }
+    }
+}
+
+impl Drop for Drawing {
+    /// Leaves all lines.
+    fn drop(&mut self) {
+        for wait in [&self.up, &self.down].into_iter().flatten() {
+            let places = self.accounts.iter().zip(wait.ends);
+            places.for_each(|(account, end)| account.leave(end, wait.octets));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::num::NonZeroU64;
+
+    use socks_policy::Allowance;
+    use tokio::time::timeout_at;
+
+    use super::*;
+    use crate::account::{Account, Tally};
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn account(rate: u64) -> Arc<Account> {
+        let account = Account::new(Arc::new(Tally::default()));
+        account.allow(&Allowance { rate: NonZeroU64::new(rate) }, 1, Instant::now());
+        Arc::new(account)
+    }
+
+    fn drawing(accounts: &[&Arc<Account>]) -> Drawing {
+        Drawing::new(accounts.iter().map(|account| Arc::clone(account)).collect()).unwrap()
+    }
+
+    /// Takes what it gets for so long, and tells how much that was.
+    async fn draw(mut drawing: Drawing, want: usize, time: Duration) -> u64 {
+        let (until, mut got) = (Instant::now() + time, 0);
+        while let Ok(granted) = timeout_at(until, poll_fn(|cx| drawing.poll_grant(Way::Up, want, cx))).await {
+            got += granted as u64;
+        }
+        got
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_session_gets_the_rate_and_what_was_saved_up() {
+        let got = draw(drawing(&[&account(1_000_000)]), usize::MAX, 10 * SECOND).await;
+        assert!((10_900_000..=11_100_000).contains(&got), "{got}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn sessions_share_alike_and_none_starves_however_many_there_are() {
+        for (sessions, rate) in [(3, 10_000_000), (200, 1_000_000)] {
+            let account = account(rate);
+            assert!(
+                account.take(usize::try_from(rate).unwrap(), Instant::now()),
+                "what was saved up goes to the first"
+            );
+            let wants = (0..sessions).map(|number| if number % 2 == 0 { usize::MAX } else { LEASE });
+            let drawing = wants.map(|want| tokio::spawn(draw(drawing(&[&account]), want, 60 * SECOND)));
+            let mut got = Vec::new();
+            for one in drawing.collect::<Vec<_>>() {
+                got.push(one.await.unwrap());
+            }
+            let (sum, mean) = (got.iter().sum::<u64>(), 60 * rate / sessions);
+            assert!((59 * rate..=60 * rate).contains(&sum), "{sum}");
+            assert!(got.iter().all(|one| one.abs_diff(mean) <= mean / 4), "{mean}: {got:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_narrowest_limit_counts_and_the_others_lose_nothing() {
+        let (wide, narrow) = (account(10_000_000), account(100_000));
+        let both = tokio::spawn(draw(drawing(&[&wide, &narrow]), usize::MAX, 20 * SECOND));
+        let one = draw(drawing(&[&wide]), usize::MAX, 20 * SECOND).await;
+        let both = both.await.unwrap();
+        assert!((2_000_000..=2_200_000).contains(&both), "{both}");
+        assert!(one + both >= 200_000_000, "{one}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_goes_away_leaves_the_line() {
+        let account = account(1000);
+        let mut first = drawing(&[&account]);
+        let mut second = drawing(&[&account]);
+        assert!(first.take(LEASE));
+        for drawing in [&mut first, &mut second] {
+            poll_fn(|cx| Poll::Ready(drawing.poll_grant(Way::Up, LEASE, cx).is_pending())).await;
+        }
+        drop(first);
+        let begun = Instant::now();
+        poll_fn(|cx| second.poll_grant(Way::Up, LEASE, cx)).await;
+        assert!(begun.elapsed() < 2 * SECOND, "{:?}", begun.elapsed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_datagram_that_one_account_has_not_costs_the_others_nothing() {
+        let (wide, narrow) = (account(1_000_000), account(1));
+        let mut both = drawing(&[&wide, &narrow]);
+        assert!(both.take(LEASE));
+        assert!(!both.take(LEASE));
+        assert!(wide.take(1_000_000 - LEASE, Instant::now()));
+    }
+}

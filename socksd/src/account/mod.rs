@@ -1,0 +1,207 @@
+//! What sessions use of what they are allowed: an account for each source, identity and rule that has a limit.
+//!
+//! All sessions that count together hold one [`Account`], and draw from it before octets move: as a tunnel waits
+//! its turn, and as a datagram is dropped. [`Accounts`] has them all, and stays bounded whatever clients do.
+
+mod bucket;
+mod drawing;
+mod meter;
+mod table;
+mod tally;
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use socks_core::Identity;
+use socks_policy::{Allowance, Permit};
+use tokio::time::Instant;
+
+use crate::admission::Source;
+use crate::config::Limits;
+use crate::record::holder;
+
+use bucket::Bucket;
+use drawing::Drawing;
+pub(crate) use meter::Meter;
+pub(crate) use table::Accounts;
+pub(crate) use tally::{Tallies, Tally};
+
+/// Whose account it is.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) enum Owner {
+    /// An address, or the network of a site.
+    Source(Source),
+    /// An identity under all rules; an anonymous client counts by its source.
+    Identity(Box<str>),
+    /// All sessions of a rule.
+    Rule(Arc<str>),
+    /// An identity under one rule.
+    RuleIdentity(Arc<str>, Box<str>),
+    /// Those of one sort that found no room for an account of their own; for the last sort, under one rule.
+    Others(Sort, Option<Arc<str>>),
+}
+
+/// The sorts of owners.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Sort {
+    Source,
+    Identity,
+    Rule,
+    RuleIdentity,
+}
+
+impl Sort {
+    /// All of them, in the order of their declaration.
+    pub(crate) const ALL: [Self; 4] = [Self::Source, Self::Identity, Self::Rule, Self::RuleIdentity];
+
+    /// The word for it in metrics.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Source => "source",
+            Self::Identity => "identity",
+            Self::Rule => "rule",
+            Self::RuleIdentity => "rule-identity",
+        }
+    }
+}
+
+impl Owner {
+    pub(crate) fn sort(&self) -> Sort {
+        match self {
+            Self::Source(_) => Sort::Source,
+            Self::Identity(_) => Sort::Identity,
+            Self::Rule(_) => Sort::Rule,
+            Self::RuleIdentity(..) => Sort::RuleIdentity,
+            Self::Others(sort, _) => *sort,
+        }
+    }
+
+    /// With whom it shares an account where there is no room for one of its own.
+    fn others(&self) -> Self {
+        let rule = match self {
+            Self::RuleIdentity(rule, _) => Some(rule.clone()),
+            _ => None,
+        };
+        Self::Others(self.sort(), rule)
+    }
+}
+
+/// A limit that counts sessions together: whose, what they may, and by which generation of the policy.
+#[derive(Debug, Clone)]
+pub(crate) struct Claim {
+    pub(crate) owner: Owner,
+    pub(crate) allowance: Allowance,
+    pub(crate) generation: u64,
+}
+
+impl Claim {
+    /// The limits that hold for a session which that permit lets go on; sorts without a limit are left out.
+    pub(crate) fn all(
+        limits: &Limits,
+        client: SocketAddr,
+        identity: &Identity,
+        permit: &Permit,
+    ) -> impl Iterator<Item = Self> {
+        let (rule, terms, who) = (permit.rule(), permit.terms(), holder(identity, client));
+        let owners = [
+            (Owner::Source(Source::of(client.ip())), limits.per_source),
+            (Owner::Identity(who.clone()), limits.per_identity),
+            (Owner::Rule(rule.clone()), terms.together),
+            (Owner::RuleIdentity(rule.clone(), who), terms.per_identity),
+        ];
+        let generation = permit.generation();
+        let claims = owners.into_iter().filter(|(_, allowance)| *allowance != Allowance::default());
+        claims.map(move |(owner, allowance)| Self { owner, allowance, generation })
+    }
+}
+
+/// What one owner has used.
+#[derive(Debug)]
+pub(crate) struct Account {
+    usage: Mutex<Usage>,
+    tally: Arc<Tally>,
+}
+
+#[derive(Debug)]
+struct Usage {
+    /// Octets in each second.
+    octets: Option<Bucket>,
+    /// The policy that the limits are from.
+    generation: u64,
+}
+
+/// A place in the line of an account.
+#[derive(Debug, Clone, Copy, Default)]
+struct Place {
+    /// The number of its last octet.
+    end: u64,
+    /// How long until its turn, if nothing changes.
+    left: Duration,
+}
+
+impl Account {
+    fn new(tally: Arc<Tally>) -> Self {
+        Self { usage: Mutex::new(Usage { octets: None, generation: 0 }), tally }
+    }
+
+    /// Takes over limits, unless those of a later policy are there.
+    fn allow(&self, allowance: &Allowance, generation: u64, now: Instant) {
+        let mut usage = self.usage();
+        if generation < usage.generation {
+            return;
+        }
+        usage.generation = generation;
+        match (&mut usage.octets, allowance.rate) {
+            (Some(bucket), Some(rate)) => bucket.change(rate, now),
+            (octets, rate) => *octets = rate.map(|rate| Bucket::new(rate, now)),
+        }
+    }
+
+    /// The most octets that one session may ask for at once.
+    fn lease(&self) -> usize {
+        self.usage().octets.as_ref().map_or(usize::MAX, Bucket::lease)
+    }
+
+    /// Stands in line for so many octets.
+    fn reserve(&self, octets: usize, now: Instant) -> Place {
+        self.usage().octets.as_mut().map_or(Place::default(), |bucket| {
+            let end = bucket.reserve(octets);
+            Place { end, left: bucket.left(end, now) }
+        })
+    }
+
+    /// How long until the turn of a place that ends there.
+    fn left(&self, end: u64, now: Instant) -> Duration {
+        self.usage().octets.as_mut().map_or(Duration::ZERO, |bucket| bucket.left(end, now))
+    }
+
+    /// Takes octets if they are there.
+    fn take(&self, octets: usize, now: Instant) -> bool {
+        self.usage().octets.as_mut().is_none_or(|bucket| bucket.take(octets, now))
+    }
+
+    /// Gives up a place that ends there.
+    fn leave(&self, end: u64, octets: usize) {
+        if let Some(bucket) = &mut self.usage().octets {
+            bucket.leave(end, octets);
+        }
+    }
+
+    /// Takes octets back that were not used.
+    fn give_back(&self, octets: usize) {
+        if let Some(bucket) = &mut self.usage().octets {
+            bucket.give_back(octets);
+        }
+    }
+
+    /// Tells whether nothing would be forgotten with it.
+    fn is_blank(&self, now: Instant) -> bool {
+        self.usage().octets.as_mut().is_none_or(|bucket| bucket.is_full(now))
+    }
+
+    /// Each change is one step, so what a panicking holder of the lock left behind is whole.
+    fn usage(&self) -> MutexGuard<'_, Usage> {
+        self.usage.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
