@@ -21,6 +21,8 @@ pub struct Terms {
     pub idle_timeout: Option<Duration>,
     /// Sessions at once, for each identity under this rule; an anonymous client counts by its address.
     pub sessions: Option<u32>,
+    /// Sessions at once under this rule, whoever they are of.
+    pub sessions_in_all: Option<u32>,
     /// What all sessions under this rule may use together.
     pub together: Allowance,
     /// What those of each identity under this rule may use; an anonymous client counts by its address.
@@ -46,10 +48,14 @@ impl Terms {
     pub fn limits(&self) -> BTreeMap<&'static str, String> {
         let time = |time: Option<Duration>| time.map(|time| Span(time).to_string());
         let size = |size: Option<NonZeroU64>| size.map(|size| Size(size.get()).to_string());
+        let count = |count: Option<NonZeroU32>| count.map(|count| count.to_string());
         let limits = [
             ("connect-timeout", time(self.connect_timeout)),
             ("idle-timeout", time(self.idle_timeout)),
             ("sessions", self.sessions.map(|count| count.to_string())),
+            ("sessions-in-all", self.sessions_in_all.map(|count| count.to_string())),
+            ("new-sessions", count(self.together.new_sessions)),
+            ("new-sessions-per-identity", count(self.per_identity.new_sessions)),
             ("rate", size(self.together.rate)),
             ("rate-per-identity", size(self.per_identity.rate)),
         ];
@@ -62,6 +68,8 @@ impl Terms {
 pub struct Allowance {
     /// Octets in each second, those of both directions together.
     pub rate: Option<NonZeroU64>,
+    /// New sessions in each second. Those of ten seconds may come at once.
+    pub new_sessions: Option<NonZeroU32>,
 }
 
 /// What becomes of an open session when a new policy, or the end of a rule's time, takes its permit away.

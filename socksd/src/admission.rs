@@ -60,8 +60,8 @@ pub(crate) struct Counts {
     pub(crate) total: usize,
     pub(crate) unknown: usize,
     pub(crate) sources: Vec<(Source, usize)>,
-    pub(crate) rules: Vec<(RuleHolder, usize)>,
-    pub(crate) associations: Vec<(RuleHolder, usize)>,
+    pub(crate) rules: Vec<(Counted, usize)>,
+    pub(crate) associations: Vec<(Counted, usize)>,
 }
 
 /// The most sessions that may be open at once.
@@ -82,6 +82,8 @@ pub(crate) enum Full {
     Source,
     /// Too many connections have not yet told their source.
     Unknown,
+    /// Too many sessions of the source have begun in a short time.
+    SourceRate,
 }
 
 impl Admission {
@@ -254,43 +256,47 @@ impl Drop for Ticket {
     }
 }
 
-/// Sessions by rule and holder, for the rules that limit them.
+/// Sessions by rule and holder, as far as they are limited.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct RuleSessions(Arc<Mutex<Tallies<RuleHolder>>>);
+pub(crate) struct RuleSessions(Arc<Mutex<Tallies<Counted>>>);
 
-/// A rule's name, and who goes through it: an identity, or the source of an anonymous client.
+/// By what sessions are counted together. A holder is an identity, or the source of an anonymous client.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub(crate) struct RuleHolder {
-    #[serde(with = "shared")]
-    pub(crate) rule: Arc<str>,
-    pub(crate) holder: Box<str>,
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Counted {
+    /// Those of a holder through a rule.
+    RuleHolder(Box<str>, Box<str>),
+    /// All those through a rule.
+    Rule(Box<str>),
+    /// All those of a holder.
+    Holder(Box<str>),
 }
 
 impl RuleSessions {
-    /// Counts one more session through the rule, until the ticket is dropped; `None`: the limit is reached.
-    pub(crate) fn admit(&self, holder: RuleHolder, most: u32) -> Option<RuleTicket> {
+    /// Counts one more session, until the ticket is dropped; `None`: the limit is reached.
+    pub(crate) fn admit(&self, counted: Counted, most: u32) -> Option<RuleTicket> {
         let most = usize::try_from(most).unwrap_or(usize::MAX);
-        let is_admitted = lock(&self.0).add(&holder, most);
-        is_admitted.then(|| RuleTicket { sessions: self.clone(), holder })
+        let is_admitted = lock(&self.0).add(&counted, most);
+        is_admitted.then(|| RuleTicket { sessions: self.clone(), counted })
+    }
+
+    /// Counts one more session whatever the limit: one that is open already.
+    pub(crate) fn count(&self, counted: Counted) -> RuleTicket {
+        lock(&self.0).add(&counted, usize::MAX);
+        RuleTicket { sessions: self.clone(), counted }
     }
 }
 
-/// One session through a limited rule.
+/// One session that is counted.
 #[derive(Debug)]
 pub(crate) struct RuleTicket {
     sessions: RuleSessions,
-    holder: RuleHolder,
-}
-
-impl RuleTicket {
-    pub(crate) fn rule(&self) -> &str {
-        &self.holder.rule
-    }
+    counted: Counted,
 }
 
 impl Drop for RuleTicket {
     fn drop(&mut self) {
-        lock(&self.sessions.0).remove(&self.holder);
+        lock(&self.sessions.0).remove(&self.counted);
     }
 }
 
@@ -330,21 +336,6 @@ impl Counts {
     /// Tells whether the lists have nothing.
     pub(crate) fn is_empty(&self) -> bool {
         self.sources.is_empty() && self.rules.is_empty() && self.associations.is_empty()
-    }
-}
-
-/// A shared text as text.
-mod shared {
-    use std::sync::Arc;
-
-    use serde::{Deserialize, Deserializer, Serializer};
-
-    pub(super) fn serialize<S: Serializer>(text: &Arc<str>, to: S) -> Result<S::Ok, S::Error> {
-        to.serialize_str(text)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Arc<str>, D::Error> {
-        String::deserialize(from).map(Into::into)
     }
 }
 
@@ -423,12 +414,15 @@ mod tests {
     #[test]
     fn a_rule_counts_each_holder_by_itself() {
         let sessions = RuleSessions::default();
-        let holder = |name: &str| RuleHolder { rule: "r".into(), holder: name.into() };
+        let holder = |name: &str| Counted::RuleHolder("r".into(), name.into());
         let ticket = sessions.admit(holder("alice"), 1).unwrap();
         assert!(sessions.admit(holder("alice"), 1).is_none());
         assert!(sessions.admit(holder("bob"), 1).is_some());
         drop(ticket);
         assert!(sessions.admit(holder("alice"), 1).is_some());
+        let open = [sessions.count(holder("alice")), sessions.count(holder("alice"))];
+        assert!(sessions.admit(holder("alice"), 2).is_none(), "who is open already counts");
+        drop(open);
         assert!(lock(&sessions.0).is_empty());
     }
 }

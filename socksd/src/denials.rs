@@ -197,6 +197,7 @@ impl<H: Hasher> Write for Hashed<H> {
 
 #[cfg(test)]
 mod tests {
+    use crate::places::SessionLimit;
     use socks_auth::AuthError;
 
     use super::*;
@@ -219,7 +220,7 @@ mod tests {
     #[test]
     fn a_scan_drives_out_no_denial_of_somebody_known() {
         let denials = Denials::default();
-        deny(&denials, 0, &of_user("a.example:1"), &End::RuleFull);
+        deny(&denials, 0, &of_user("a.example:1"), &End::Limited(SessionLimit::RuleHolder));
         for number in 0..10_000 {
             let claimed = End::Auth(AuthError::refused_for(format!("user{number}"), "no such user"));
             deny(&denials, number, &Facts::default(), &claimed);
@@ -236,7 +237,7 @@ mod tests {
     fn what_happens_again_is_counted_and_comes_first() {
         let denials = Denials::default();
         for target in ["a.example:1", "b.example:1", "a.example:1"] {
-            deny(&denials, 7, &of_user(target), &End::RuleFull);
+            deny(&denials, 7, &of_user(target), &End::Limited(SessionLimit::RuleHolder));
         }
         let last = denials.last(10);
         let told: Vec<_> = last.iter().map(|told| (told.denied.target.as_deref(), told.count)).collect();

@@ -14,8 +14,8 @@ use socks_policy::Operation;
 use tokio::sync::Semaphore;
 use tracing::warn;
 
-use crate::account::Accounts;
-use crate::admission::{Admission, RuleSessions};
+use crate::account::{Accounts, Claim};
+use crate::admission::{Admission, Full, RuleSessions, Source};
 use crate::audit::{Audit, Event};
 use crate::denials::Denials;
 use crate::last_reload::LastReload;
@@ -218,6 +218,14 @@ impl Gateway {
     /// Tells whether an address is one of this machine's.
     pub(crate) fn has(&self, address: IpAddr) -> bool {
         self.machine.load().iter().any(|own| own.to_canonical() == address)
+    }
+
+    /// Counts a session of a source that is about to begin, if there may be one.
+    pub(crate) fn begin_session_of(&self, source: Source) -> Result<(), Full> {
+        let snapshot = self.snapshot.load();
+        let claim = Claim::of_source(&snapshot.settings.limits, source, snapshot.ruleset.generation());
+        let begun = claim.map_or(Ok(()), |claim| self.accounts.begin_session(claim));
+        begun.map_err(|_| Full::SourceRate)
     }
 
     /// Learns the addresses behind the listening sockets, as they are now.

@@ -36,6 +36,7 @@ mod logins;
 mod metrics;
 mod outcome;
 mod own;
+mod places;
 mod policy_file;
 mod preview;
 mod program;

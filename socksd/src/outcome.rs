@@ -15,9 +15,11 @@ use socks_core::udp::AssociationEnd;
 use socks_core::wire::{DecodeError, Host, NameError, ReplyCode};
 use socks_policy::{Denial, DenyReason, SpecialUse};
 
+use crate::account::Sort;
 use crate::admission::Full;
 use crate::dial::DialError;
 use crate::listen::ListenError;
+use crate::places::SessionLimit;
 use crate::resolve::ResolveError;
 use crate::roster::Ending;
 use crate::upstream::UpstreamError;
@@ -57,8 +59,8 @@ pub(crate) enum End {
     OtherFamily { rule: Arc<str>, literal: Option<IpAddr> },
     /// The ruleset asks for a fact that there cannot be.
     Undecided,
-    /// The rule's own limit on sessions is reached.
-    RuleFull,
+    /// A limit on sessions that counts them by rule or identity is reached.
+    Limited(SessionLimit),
     /// The rule's own limit on associations is reached.
     AssociationsFull,
     /// There is a place for a session, but none for the sockets of an association.
@@ -155,7 +157,7 @@ impl End {
             // For this rule the name has no address.
             Self::OtherFamily { literal: None, .. } => ReplyCode::HOST_UNREACHABLE,
             Self::PortZero
-            | Self::RuleFull
+            | Self::Limited(_)
             | Self::AssociationsFull
             | Self::SocketsFull(_)
             | Self::Undecided => ReplyCode::GENERAL_FAILURE,
@@ -182,7 +184,7 @@ impl End {
             | Self::Auth(
                 AuthError::Refused { .. } | AuthError::LevelRefused { .. } | AuthError::LockedOut { .. },
             )
-            | Self::RuleFull
+            | Self::Limited(_)
             | Self::OtherFamily { .. }
             | Self::PeerRefused(_)
             | Self::AssociationsFull
@@ -203,6 +205,9 @@ impl End {
             Self::Full(Full::Total) | Self::SocketsFull(Full::Total) => "too-many-sessions",
             Self::Full(Full::Source) | Self::SocketsFull(Full::Source) => "too-many-sessions-of-source",
             Self::Full(Full::Unknown) | Self::SocketsFull(Full::Unknown) => "too-many-pending-headers",
+            Self::Full(Full::SourceRate) | Self::SocketsFull(Full::SourceRate) => {
+                SessionLimit::Beginning(Sort::Source).as_str()
+            }
             Self::AuditFailing => "audit-failing",
             Self::ProxyHeader(error) => header_cause(error),
             Self::ProxyHeaderRefused => "proxy-header-refused",
@@ -216,7 +221,7 @@ impl End {
             Self::Denied(denial) => denial_cause(denial),
             Self::OtherFamily { .. } => "family-not-allowed",
             Self::Undecided => "undecided",
-            Self::RuleFull => "too-many-sessions-of-rule",
+            Self::Limited(limit) => limit.as_str(),
             Self::AssociationsFull => "too-many-associations-of-rule",
             Self::Resolve(ResolveError::NotFound) => "name-not-found",
             Self::Resolve(_) => "name-lookup-failed",

@@ -68,6 +68,7 @@ impl Record {
             return;
         }
         self.gateway.roster.leave(self.live.id);
+        self.live.free_places();
         // Nobody looks for it any more, so what is known can be taken.
         let facts = self.facts().take();
         self.tell_operator(end);
@@ -183,6 +184,7 @@ impl Record {
             claimed_identity: end.claimed().map(|name| name.escape_debug().to_string()),
             expired: facts.is_open() && identity.is_some_and(|identity| identity.has_expired(time)),
             refused_peers: facts.refused_peers,
+            rules_before: facts.rules_before.iter().map(|rule| &**rule).collect(),
             shadow: facts.shadow.iter().map(|(difference, _)| difference).collect(),
             verdict: verdict(facts, end).as_str(),
             cause: end.cause(),

@@ -95,11 +95,8 @@ fn check(gateway: &Arc<Gateway>, live: &Arc<Live>, swept: &mut Swept) {
     let snapshot = gateway.snapshot.load_full();
     let why = match standing(gateway, &snapshot, live) {
         Standing::Holds(permit) => {
-            let mut facts = live.facts();
-            swept.moved += usize::from(facts.rule.as_ref() != Some(permit.rule()));
-            facts.hold(&permit);
-            drop(facts);
-            terms::apply(live, &permit, &snapshot.settings.limits, &gateway.accounts);
+            swept.moved += usize::from(live.facts().go_on(&permit));
+            terms::move_to(gateway, live, &permit, &snapshot.settings.limits);
             return;
         }
         Standing::Lost(why) => why,

@@ -18,7 +18,9 @@ use socks_policy::{OnRevoke, OperationKind, Permit};
 use tokio::task::AbortHandle;
 
 use crate::account;
+use crate::admission::RuleTicket;
 use crate::listeners::Entrance;
+use crate::places::{Held, Places};
 use crate::shadow::Difference;
 
 mod pace;
@@ -51,6 +53,7 @@ pub(crate) struct Live {
     pub(crate) progress: Arc<Progress>,
     /// Under which terms.
     pub(crate) meter: account::Meter,
+    places: Mutex<Held>,
     facts: Mutex<Facts>,
     ending: OnceLock<Ending>,
     task: OnceLock<AbortHandle>,
@@ -71,6 +74,8 @@ pub(crate) struct Facts {
     pub(crate) asked: Option<Asked>,
     /// The rule that permitted or denied.
     pub(crate) rule: Option<Arc<str>>,
+    /// The rules that held it before, while it was open.
+    pub(crate) rules_before: Vec<Arc<str>>,
     /// What becomes of the session when a later policy takes that permit away.
     pub(crate) on_revoke: OnRevoke,
     /// It has lost its permit, and may go on until then.
@@ -171,6 +176,7 @@ impl Roster {
             told: OnceLock::new(),
             progress: Arc::default(),
             meter: account::Meter::default(),
+            places: Mutex::default(),
             facts: Mutex::default(),
             ending: OnceLock::new(),
             task: OnceLock::new(),
@@ -280,6 +286,33 @@ impl Live {
     }
 }
 
+impl Live {
+    /// Counts among those of its holder from now on.
+    pub(crate) fn take_own_place(&self, place: Option<RuleTicket>) {
+        self.held().own = place;
+    }
+
+    /// Has these places in its rule from now on, in place of those before.
+    pub(crate) fn take_places(&self, places: Option<Places>) {
+        // Those before are given back after the lock is.
+        let _before = std::mem::replace(&mut self.held().of_rule, places);
+    }
+
+    /// Has all these places from now on, in place of those before.
+    pub(crate) fn change_places(&self, places: Held) {
+        let _before = std::mem::replace(&mut *self.held(), places);
+    }
+
+    /// Gives all its places back: it has ended.
+    pub(crate) fn free_places(&self) {
+        let _before = std::mem::take(&mut *self.held());
+    }
+
+    fn held(&self) -> MutexGuard<'_, Held> {
+        self.places.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// The session as its relay sees it.
 impl relay::Meter for Live {
     fn poll_grant(&self, way: Way, want: usize, cx: &mut Context<'_>) -> Poll<usize> {
@@ -303,6 +336,8 @@ impl relay::Meter for Live {
     }
 }
 
+/// How many rules are noted that held a session one after the other.
+const MAX_RULES_BEFORE: usize = 16;
 /// How many rules that only log are noted of one session, whose datagrams may each meet others.
 const MAX_LOGGED_BY: usize = 16;
 /// How many addresses of a name are noted.
@@ -328,6 +363,17 @@ impl Facts {
             (Some(_), None) => Stage::Authenticated,
             (None, None) => Stage::Greeting,
         }
+    }
+
+    /// Notes by which permit an open session goes on; tells whether that is one of another rule.
+    pub(crate) fn go_on(&mut self, permit: &Permit) -> bool {
+        let before = self.rule.clone().filter(|rule| rule != permit.rule());
+        self.hold(permit);
+        let Some(before) = before else { return false };
+        if self.rule.as_ref() == Some(permit.rule()) && self.rules_before.len() < MAX_RULES_BEFORE {
+            self.rules_before.push(before);
+        }
+        true
     }
 
     /// Notes by which permit the session goes on.

@@ -335,6 +335,9 @@ impl Intake {
         if gateway.audit.refuses() {
             return Err(End::AuditFailing);
         }
+        if let Some(source) = source {
+            gateway.begin_session_of(source).map_err(End::Full)?;
+        }
         let limits = session_limits(&snapshot.settings.limits, self.descriptors);
         let admitted = match source {
             Some(source) => gateway.admission.admit(source, limits),

@@ -7,9 +7,14 @@ use socks_policy::Permit;
 
 use crate::account::{Accounts, Claim};
 use crate::config::Limits;
+use crate::gateway::Gateway;
+use crate::places::Held;
+use crate::record::holder;
 use crate::roster::Live;
 
 /// Puts the terms of a permit in force, unless a later policy has had its say.
+///
+/// The places where sessions are counted are the caller's to take: a new session may find none, an open one moves.
 pub(crate) fn apply(live: &Live, permit: &Permit, limits: &Limits, accounts: &Accounts) {
     // Held to the end: two policies that come one after the other are applied in that order.
     let facts = live.facts();
@@ -20,7 +25,15 @@ pub(crate) fn apply(live: &Live, permit: &Permit, limits: &Limits, accounts: &Ac
         Some(Command::UdpAssociate) => limits.udp_idle_timeout,
         _ => limits.idle_timeout,
     };
-    let claims = Claim::all(limits, live.client(), identity, permit);
+    let claims = Claim::all(limits, live.client(), identity, permit).filter(Claim::limits_octets);
     let accounts = claims.map(|claim| accounts.open(claim)).collect();
     live.meter.change(permit.terms().idle_timeout.unwrap_or(usual), accounts);
+}
+
+/// Lets an open session go on under another permit: under its terms, and counted where it says.
+pub(crate) fn move_to(gateway: &Gateway, live: &Live, permit: &Permit, limits: &Limits) {
+    apply(live, permit, limits, &gateway.accounts);
+    let Some(identity) = live.facts().identity.clone() else { return };
+    let holder = holder(&identity, live.client());
+    live.change_places(Held::keep(permit, &holder, limits, &gateway.rule_sessions));
 }

@@ -109,6 +109,12 @@ impl<'a> Reader<'a> {
         terms.idle_timeout = self.value(&mut fields, "idle-timeout", duration);
         terms.sessions =
             self.value(&mut fields, "sessions", |node| number(node, "sessions")).map(NonZeroU32::get);
+        terms.sessions_in_all = self
+            .value(&mut fields, "sessions-in-all", |node| number(node, "sessions in all"))
+            .map(NonZeroU32::get);
+        let mut new = |key| self.value(&mut fields, key, |node| number(node, "new sessions in a second"));
+        terms.together.new_sessions = new("new-sessions");
+        terms.per_identity.new_sessions = new("new-sessions-per-identity");
         terms.together.rate = self.value(&mut fields, "rate", octets);
         terms.per_identity.rate = self.value(&mut fields, "rate-per-identity", octets);
         fields.finish(&mut self.findings);

@@ -1,7 +1,7 @@
-//! The limit on octets per second: a bucket of octets with a line in front of it.
+//! Limits by the second: a bucket of octets, or of new sessions, with a line in front of it.
 
 use std::collections::BTreeMap;
-use std::num::NonZeroU64;
+use std::num::{NonZeroU32, NonZeroU64};
 use std::time::Duration;
 
 use socks_core::relay::LEASE;
@@ -11,16 +11,19 @@ use tokio::time::Instant;
 const LEASES_PER_SECOND: u64 = 20;
 /// A place in the line is for so many octets at least, or else everybody would come back for every few.
 const LEAST_LEASE: u64 = 1024;
+/// New sessions of so many seconds can be saved up.
+const SECONDS_OF_SESSIONS: u64 = 10;
 const NANOSECONDS: u64 = 1_000_000_000;
 
-/// Octets that come at a steady rate. Those of one second can be saved up, and 64 KiB in any case, so that the
-/// largest datagram fits.
+/// Octets that come at a steady rate; those of one second can be saved up, and 64 KiB in any case, so that the
+/// largest datagram fits. Or new sessions, of which those of ten seconds can be saved up: a browser opens many at once.
 ///
 /// Octets are numbered. Whoever wants some takes the next numbers, and has his turn once the rate has come so far:
 /// all who wait are served in the order in which they asked, and nobody has to be told.
 #[derive(Debug)]
 pub(super) struct Bucket {
     rate: NonZeroU64,
+    kind: Kind,
     /// The last number that was given to anybody.
     issued: u64,
     /// The last number whose turn has come.
@@ -32,10 +35,27 @@ pub(super) struct Bucket {
     counted: Instant,
 }
 
+/// What is in a bucket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Octets,
+    Sessions,
+}
+
 impl Bucket {
-    /// A full bucket.
+    /// A full bucket of octets.
     pub(super) fn new(rate: NonZeroU64, now: Instant) -> Self {
-        Self { rate, issued: 0, served: burst(rate), gone: BTreeMap::new(), counted: now }
+        Self::of(Kind::Octets, rate, now)
+    }
+
+    /// A full bucket of new sessions.
+    pub(super) fn of_sessions(rate: NonZeroU32, now: Instant) -> Self {
+        Self::of(Kind::Sessions, rate.into(), now)
+    }
+
+    fn of(kind: Kind, rate: NonZeroU64, now: Instant) -> Self {
+        let served = kind.burst(rate);
+        Self { rate, kind, issued: 0, served, gone: BTreeMap::new(), counted: now }
     }
 
     /// Goes on at another rate.
@@ -101,7 +121,7 @@ impl Bucket {
     /// Tells whether nobody waits, and no more can be saved up.
     pub(super) fn is_full(&mut self, now: Instant) -> bool {
         self.refill(now);
-        self.served == self.issued + burst(self.rate)
+        self.served == self.issued + self.kind.burst(self.rate)
     }
 
     fn refill(&mut self, now: Instant) {
@@ -128,13 +148,18 @@ impl Bucket {
 
     /// Loses what cannot be saved up.
     fn spill(&mut self) {
-        self.served = self.served.min(self.issued + burst(self.rate));
+        self.served = self.served.min(self.issued + self.kind.burst(self.rate));
     }
 }
 
-/// How much can be saved up.
-fn burst(rate: NonZeroU64) -> u64 {
-    rate.get().max(LEASE as u64)
+impl Kind {
+    /// How much can be saved up.
+    fn burst(self, rate: NonZeroU64) -> u64 {
+        match self {
+            Self::Octets => rate.get().max(LEASE as u64),
+            Self::Sessions => rate.get().saturating_mul(SECONDS_OF_SESSIONS),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -234,7 +259,7 @@ mod tests {
     fn octets_come_at_the_rate_however_often_they_are_asked_for() {
         for rate in [1, 7, 1000, 999_999_937, 100_000_000_000] {
             let (mut bucket, start) = bucket(rate);
-            assert!(bucket.take(usize::try_from(burst(bucket.rate)).unwrap(), start));
+            assert!(bucket.take(usize::try_from(bucket.kind.burst(bucket.rate)).unwrap(), start));
             let mut got = 0;
             for ms in 1..=1000 {
                 let now = start + Duration::from_millis(ms);
@@ -247,9 +272,19 @@ mod tests {
     }
 
     #[test]
+    fn sessions_of_ten_seconds_may_come_at_once() {
+        let start = Instant::now();
+        let mut bucket = Bucket::of_sessions(NonZeroU32::new(2).unwrap(), start);
+        let come = |bucket: &mut Bucket, now| (0..100).filter(|_| bucket.take(1, now)).count();
+        assert_eq!(come(&mut bucket, start), 20);
+        assert_eq!(come(&mut bucket, start + SECOND / 2), 1);
+        assert_eq!(come(&mut bucket, start + 60 * SECOND), 20);
+    }
+
+    #[test]
     fn the_smallest_rate_still_lets_the_largest_datagram_through() {
         let (mut bucket, start) = bucket(1);
         assert!(bucket.take(65_507, start));
-        assert!(bucket.lease() >= 1024 && bucket.lease() as u64 <= burst(bucket.rate));
+        assert!(bucket.lease() >= 1024 && bucket.lease() as u64 <= bucket.kind.burst(bucket.rate));
     }
 }

@@ -149,7 +149,7 @@ mod tests {
 
     fn account(rate: u64) -> Arc<Account> {
         let account = Account::new(Arc::new(Tally::default()));
-        account.allow(&Allowance { rate: NonZeroU64::new(rate) }, 1, Instant::now());
+        account.allow(&Allowance { rate: NonZeroU64::new(rate), ..Allowance::default() }, 1, Instant::now());
         Arc::new(account)
     }
 

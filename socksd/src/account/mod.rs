@@ -114,6 +114,22 @@ impl Claim {
         let claims = owners.into_iter().filter(|(_, allowance)| *allowance != Allowance::default());
         claims.map(move |(owner, allowance)| Self { owner, allowance, generation })
     }
+
+    /// The limits of a source alone, before anything else is known of a client.
+    pub(crate) fn of_source(limits: &Limits, source: Source, generation: u64) -> Option<Self> {
+        let allowance = limits.per_source;
+        allowance.new_sessions.map(|_| Self { owner: Owner::Source(source), allowance, generation })
+    }
+
+    /// Tells whether it is about octets.
+    pub(crate) fn limits_octets(&self) -> bool {
+        self.allowance.rate.is_some()
+    }
+
+    /// Tells whether it is about the beginning of sessions.
+    pub(crate) fn limits_beginnings(&self) -> bool {
+        self.allowance.new_sessions.is_some()
+    }
 }
 
 /// What one owner has used.
@@ -127,6 +143,8 @@ pub(crate) struct Account {
 struct Usage {
     /// Octets in each second.
     octets: Option<Bucket>,
+    /// New sessions in each second.
+    sessions: Option<Bucket>,
     /// The policy that the limits are from.
     generation: u64,
 }
@@ -142,7 +160,7 @@ struct Place {
 
 impl Account {
     fn new(tally: Arc<Tally>) -> Self {
-        Self { usage: Mutex::new(Usage { octets: None, generation: 0 }), tally }
+        Self { usage: Mutex::new(Usage { octets: None, sessions: None, generation: 0 }), tally }
     }
 
     /// Takes over limits, unless those of a later policy are there.
@@ -155,6 +173,10 @@ impl Account {
         match (&mut usage.octets, allowance.rate) {
             (Some(bucket), Some(rate)) => bucket.change(rate, now),
             (octets, rate) => *octets = rate.map(|rate| Bucket::new(rate, now)),
+        }
+        match (&mut usage.sessions, allowance.new_sessions) {
+            (Some(bucket), Some(rate)) => bucket.change(rate.into(), now),
+            (sessions, rate) => *sessions = rate.map(|rate| Bucket::of_sessions(rate, now)),
         }
     }
 
@@ -195,9 +217,15 @@ impl Account {
         }
     }
 
+    /// Counts a new session, if there may be one.
+    fn begin_session(&self, now: Instant) -> bool {
+        self.usage().sessions.as_mut().is_none_or(|bucket| bucket.take(1, now))
+    }
+
     /// Tells whether nothing would be forgotten with it.
     fn is_blank(&self, now: Instant) -> bool {
-        self.usage().octets.as_mut().is_none_or(|bucket| bucket.is_full(now))
+        let Usage { octets, sessions, .. } = &mut *self.usage();
+        [octets, sessions].into_iter().flatten().all(|bucket| bucket.is_full(now))
     }
 
     /// Each change is one step, so what a panicking holder of the lock left behind is whole.

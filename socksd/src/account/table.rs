@@ -56,6 +56,16 @@ impl Accounts {
         account.clone()
     }
 
+    /// Counts a new session for the owner of a claim, if there may be one.
+    pub(crate) fn begin_session(&self, claim: Claim) -> Result<(), Sort> {
+        let sort = claim.owner.sort();
+        if self.open(claim).begin_session(Instant::now()) {
+            return Ok(());
+        }
+        self.tallies.of(sort).count_refused();
+        Err(sort)
+    }
+
     /// Takes out what says nothing any more.
     pub(crate) fn tidy(&self) {
         let now = Instant::now();
@@ -117,7 +127,7 @@ mod tests {
     const RATE: u64 = 100_000;
 
     fn claim(number: u32) -> Claim {
-        let allowance = Allowance { rate: NonZeroU64::new(RATE) };
+        let allowance = Allowance { rate: NonZeroU64::new(RATE), ..Allowance::default() };
         let owner = Owner::Source(Source::of(Ipv4Addr::from_bits(number).into()));
         Claim { owner, allowance, generation: 1 }
     }

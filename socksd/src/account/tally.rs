@@ -16,6 +16,7 @@ pub(crate) struct Tally {
     waits: AtomicU64,
     waited: AtomicU64,
     dropped: AtomicU64,
+    refused: AtomicU64,
 }
 
 impl Tallies {
@@ -41,6 +42,16 @@ impl Tally {
     /// A datagram was dropped.
     pub(super) fn count_dropped(&self) {
         self.dropped.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A new session was refused, because too many had begun.
+    pub(super) fn count_refused(&self) {
+        self.refused.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many new sessions were refused.
+    pub(crate) fn refused(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
     }
 
     /// How often tunnels have waited for octets.

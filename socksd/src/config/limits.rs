@@ -1,11 +1,12 @@
 //! The limits of a gateway, all with defaults that an office can live with.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use socks_config::{Findings, Node};
 use socks_policy::Allowance;
 
-use super::{LoginLimits, octets, time};
+use super::{LoginLimits, number, octets, time};
 
 /// What one gateway, one source and one session may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +31,8 @@ pub(crate) struct Limits {
     pub(crate) max_sessions: usize,
     /// Sessions at once of one IPv4 address, or of one IPv6 /64.
     pub(crate) max_sessions_per_source: usize,
+    /// Sessions at once of one identity, under all rules together; an anonymous client counts by its source.
+    pub(crate) max_sessions_per_identity: Option<u32>,
     /// What the sessions of one source may use.
     pub(crate) per_source: Allowance,
     /// What those of one identity may use, under all rules together; an anonymous client counts by its source.
@@ -55,6 +58,7 @@ impl Default for Limits {
             destinations_per_association: 1024,
             max_sessions: 100_000,
             max_sessions_per_source: 2_000,
+            max_sessions_per_identity: None,
             per_source: Allowance::default(),
             per_identity: Allowance::default(),
             max_pending_headers: 1_000,
@@ -100,6 +104,10 @@ impl Limits {
         if let Some(node) = fields.take("logins") {
             limits.logins = LoginLimits::read(node, findings);
         }
+        limits.max_sessions_per_identity =
+            number(&mut fields, "max-sessions-per-identity", findings).map(NonZeroU32::get);
+        limits.per_source.new_sessions = number(&mut fields, "new-sessions-per-source", findings);
+        limits.per_identity.new_sessions = number(&mut fields, "new-sessions-per-identity", findings);
         limits.per_source.rate = octets(&mut fields, "rate-per-source", findings);
         limits.per_identity.rate = octets(&mut fields, "rate-per-identity", findings);
         fields.finish(findings);

@@ -9,7 +9,7 @@ mod logins;
 mod upgrade;
 mod upstream;
 
-use std::num::NonZeroU64;
+use std::num::{NonZeroU32, NonZeroU64};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -227,6 +227,16 @@ fn time(fields: &mut Fields<'_>, key: &'static str, findings: &mut Findings) -> 
         return None;
     }
     Some(time)
+}
+
+/// A number under `key` that is more than nothing.
+fn number(fields: &mut Fields<'_>, key: &'static str, findings: &mut Findings) -> Option<NonZeroU32> {
+    let node = fields.take(key)?;
+    let number = NonZeroU32::new(findings.note(node.parse())?);
+    if number.is_none() {
+        findings.mistake(&node.place, format!("`{key}` must be at least 1"));
+    }
+    number
 }
 
 /// A size under `key` that is more than nothing.

@@ -19,6 +19,7 @@ pub(super) struct LimitMetrics {
     waits: Family<OfSort, Counter>,
     waited: Family<OfSort, Counter<f64, AtomicU64>>,
     dropped: Family<OfSort, Counter>,
+    refused: Family<OfSort, Counter>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -36,6 +37,8 @@ impl LimitMetrics {
         registry.register("rate_waited_seconds", text, self.waited.clone());
         let text = "Datagrams dropped because of a rate of octets";
         registry.register("rate_dropped_datagrams", text, self.dropped.clone());
+        let text = "Sessions refused because too many had begun in a short time";
+        registry.register("rate_refused_sessions", text, self.refused.clone());
     }
 
     pub(super) fn look(&self, accounts: &Accounts) {
@@ -45,6 +48,7 @@ impl LimitMetrics {
             self.waits.get_or_create(&of).inner().store(tally.waits(), Ordering::Relaxed);
             self.waited.get_or_create(&of).inner().store(tally.seconds().to_bits(), Ordering::Relaxed);
             self.dropped.get_or_create(&of).inner().store(tally.dropped(), Ordering::Relaxed);
+            self.refused.get_or_create(&of).inner().store(tally.refused(), Ordering::Relaxed);
         }
     }
 }

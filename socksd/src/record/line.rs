@@ -77,6 +77,8 @@ pub(super) struct Line<'a> {
     #[serde(skip_serializing_if = "is_zero")]
     pub(super) refused_peers: u64,
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) rules_before: Vec<&'a str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) shadow: Vec<&'a Difference>,
     pub(super) verdict: &'static str,
     pub(super) cause: &'static str,

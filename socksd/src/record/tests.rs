@@ -54,6 +54,7 @@ fn with_full_line<T>(use_line: impl FnOnce(&Line<'_>) -> T) -> T {
         claimed_identity: Some("alice@R".into()),
         expired: true,
         refused_peers: 1,
+        rules_before: vec!["old"],
         shadow: vec![&difference],
         verdict: "permit",
         cause: "closed",

@@ -9,8 +9,8 @@ use socks_core::ClientStream;
 use socks_core::wire::{Host, Target};
 use socks_policy::Permit;
 
-use crate::admission::RuleTicket;
 use crate::outcome::End;
+use crate::places::Places;
 use crate::upstream::UpstreamError;
 
 use super::connected::{Connected, Far};
@@ -25,7 +25,7 @@ pub(super) struct Chain {
     pub(super) target: Target,
     /// For its addresses, or one for its name; never none.
     pub(super) permits: Vec<Permit>,
-    pub(super) tickets: Vec<RuleTicket>,
+    pub(super) places: Vec<Places>,
     /// How long all of it may take.
     pub(super) most: Duration,
 }
@@ -36,7 +36,7 @@ impl Chain {
         client: ClientStream,
         session: &mut Session,
     ) -> Result<Connected, Ended> {
-        let Self { name, target, permits, tickets, most } = self;
+        let Self { name, target, permits, places, most } = self;
         session.record.facts().upstream = Some(name.clone());
         // What was judged is what is asked for: an address, or the name where that alone was judged.
         let judged = |permit: &Permit| permit.address().map_or_else(|| target.clone(), Target::from);
@@ -52,7 +52,7 @@ impl Chain {
         let Some(permit) = permits.into_iter().nth(number) else {
             return Err(Ended::with_reply(client, End::Undecided));
         };
-        session.rule_ticket = tickets.into_iter().find(|ticket| ticket.rule() == &**permit.rule());
+        session.settle(places, &permit);
         open(client, connection, &permit, session).await
     }
 }

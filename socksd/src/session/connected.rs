@@ -10,7 +10,7 @@ use socks_policy::{Permit, TicketEnd};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
-use crate::admission::{RuleTicket, Ticket};
+use crate::admission::Ticket;
 use crate::gateway::Gateway;
 use crate::outcome::End;
 use crate::record::Record;
@@ -66,18 +66,11 @@ pub(super) struct Tunnel {
     gateway: Arc<Gateway>,
     record: Record,
     _ticket: Ticket,
-    _rule_ticket: Option<RuleTicket>,
 }
 
 impl Tunnel {
     pub(super) fn new(connected: Connected, session: Session) -> Self {
-        Self {
-            connected,
-            gateway: session.gateway,
-            record: session.record,
-            _ticket: session.ticket,
-            _rule_ticket: session.rule_ticket,
-        }
+        Self { connected, gateway: session.gateway, record: session.record, _ticket: session.ticket }
     }
 
     pub(super) async fn run(mut self) {

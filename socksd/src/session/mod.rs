@@ -24,10 +24,11 @@ use socks_core::wire::Command;
 use socks_policy::{Decision, Operation, Permit, Query};
 use tokio::time::{Instant, timeout_at};
 
-use crate::admission::{RuleTicket, Ticket};
+use crate::admission::Ticket;
 use crate::config::Advertised;
 use crate::gateway::Gateway;
 use crate::outcome::End;
+use crate::places::Places;
 use crate::record::Record;
 use crate::roster::Ending;
 use crate::shadow::{Found, Seen, Shadow};
@@ -53,7 +54,6 @@ struct Session {
     snapshot: Arc<Snapshot>,
     record: Record,
     ticket: Ticket,
-    rule_ticket: Option<RuleTicket>,
     /// How long greeting, authentication and request may take together.
     patience: Duration,
     /// When that is over; a time that the clock cannot count to never comes.
@@ -94,15 +94,7 @@ async fn establish(arrival: Arrival) -> Option<Established> {
     record.facts().generation = snapshot.ruleset.generation();
     let patience = snapshot.settings.limits.handshake_timeout;
     let impatient_at = record.live().arrived().checked_add(patience);
-    let mut session = Session {
-        gateway: gateway.clone(),
-        snapshot,
-        record,
-        ticket,
-        rule_ticket: None,
-        patience,
-        impatient_at,
-    };
+    let mut session = Session { gateway: gateway.clone(), snapshot, record, ticket, patience, impatient_at };
     let result = steps(io, &mut session).await;
     if result.is_ok() {
         // It was permitted while open sessions were judged again, and nobody has looked at it since.
@@ -149,6 +141,12 @@ impl Session {
             Some(until) => timeout_at(until, part).await.map_err(|_| End::HandshakeTimeout(self.patience)),
             None => Ok(part.await),
         }
+    }
+
+    /// Takes the places in the rule of that permit, and leaves those in other rules.
+    fn settle(&self, places: Vec<Places>, permit: &Permit) {
+        let places = places.into_iter().find(|places| places.are_of(permit.rule()));
+        self.record.live().take_places(places);
     }
 
     /// From now on the terms of the permit hold.

@@ -8,9 +8,10 @@ use socks_core::wire::{Reply, Target};
 use socks_policy::{Decision, Operation, Permit};
 use tokio::time::timeout;
 
-use crate::admission::{RuleHolder, RuleTicket};
+use crate::account::{Claim, Sort};
 use crate::dial::{Dialled, Road, dial};
 use crate::outcome::End;
+use crate::places::{Places, SessionLimit, of_holder};
 use crate::record::holder;
 
 use super::chained::Chain;
@@ -34,7 +35,7 @@ impl Permitted {
     }
 
     pub(super) async fn dial(self, session: &mut Session) -> Result<Connected, Ended> {
-        let (tickets, mut permits) = match tickets(self.permits, session) {
+        let (places, mut permits) = match places(self.permits, session) {
             Ok(admitted) => admitted,
             Err(end) => return Err(Ended::with_reply(self.stream, end)),
         };
@@ -44,7 +45,7 @@ impl Permitted {
         let most = permits.iter().filter_map(|permit| permit.terms().connect_timeout).min();
         let most = most.unwrap_or(session.snapshot.settings.limits.connect_timeout);
         if let Some(name) = upstream {
-            let chain = Chain { name, target: self.target, permits, tickets, most };
+            let chain = Chain { name, target: self.target, permits, places, most };
             return chain.connect(self.stream, session).await;
         }
         let nat64 = session.snapshot.settings.nat64.as_ref();
@@ -59,8 +60,7 @@ impl Permitted {
         match dial(permits, most, road).await {
             Ok(dialled) => {
                 session.gateway.metrics.connect(begun.elapsed());
-                session.rule_ticket =
-                    tickets.into_iter().find(|ticket| ticket.rule() == &**dialled.permit.rule());
+                session.settle(places, &dialled.permit);
                 reply(self.stream, dialled, session).await
             }
             Err(error) => Err(Ended::with_reply(self.stream, End::Dial(error))),
@@ -68,33 +68,67 @@ impl Permitted {
     }
 }
 
-/// A place in each rule that limits its sessions. Addresses whose rule has none left are not dialled.
-pub(super) fn tickets(
-    permits: Vec<Permit>,
-    session: &mut Session,
-) -> Result<(Vec<RuleTicket>, Vec<Permit>), End> {
-    let mut tickets: Vec<RuleTicket> = Vec::new();
-    let mut admitted = Vec::with_capacity(permits.len());
+/// A session's places in each rule that limits its sessions, once it may begin at all. Addresses whose rule has none left
+/// are not dialled.
+pub(super) fn places(permits: Vec<Permit>, session: &Session) -> Result<(Vec<Places>, Vec<Permit>), End> {
+    let holder = own_place(&permits, session)?;
+    let (mut places, mut admitted, mut full) =
+        (Vec::<Places>::new(), Vec::with_capacity(permits.len()), None);
     for permit in permits {
         session.record.facts().rule = Some(permit.rule().clone());
-        let Some(most) = permit.terms().sessions else {
-            admitted.push(permit);
-            continue;
-        };
-        if !tickets.iter().any(|ticket| ticket.rule() == &**permit.rule()) {
-            let Some(ticket) = ticket(&permit, most, session) else { continue };
-            tickets.push(ticket);
+        if !places.iter().any(|places| places.are_of(permit.rule())) {
+            match place(&permit, &holder, session) {
+                Ok(place) => places.push(place),
+                Err(limit) => {
+                    full.get_or_insert(limit);
+                    continue;
+                }
+            }
         }
         admitted.push(permit);
     }
-    if admitted.is_empty() { Err(End::RuleFull) } else { Ok((tickets, admitted)) }
+    match full {
+        Some(limit) if admitted.is_empty() => Err(End::Limited(limit)),
+        _ => Ok((places, admitted)),
+    }
 }
 
-/// A place in the rule that permits, if it has one left.
-pub(super) fn ticket(permit: &Permit, most: u32, session: &Session) -> Option<RuleTicket> {
+/// Takes the place among all sessions of the client; tells who that is where sessions are counted.
+fn own_place(permits: &[Permit], session: &Session) -> Result<Box<str>, End> {
+    let identity = session.record.identity().ok_or(End::Undecided)?;
+    let holder = holder(&identity, session.record.client());
+    let limits = &session.snapshot.settings.limits;
+    if let Some(permit) = permits.first() {
+        begin(permit, &[Sort::Identity], session).map_err(End::Limited)?;
+    }
+    let own = of_holder(limits, &holder, &session.gateway.rule_sessions).map_err(End::Limited)?;
+    session.record.live().take_own_place(own);
+    Ok(holder)
+}
+
+/// The places in the rule of one permit, if a session may begin under it.
+fn place(permit: &Permit, holder: &str, session: &Session) -> Result<Places, SessionLimit> {
+    let places = Places::take(permit, holder, &session.gateway.rule_sessions)?;
+    begin(permit, &[Sort::Rule, Sort::RuleIdentity], session)?;
+    Ok(places)
+}
+
+/// The places in another rule for a session that has begun under one.
+pub(super) fn place_instead(permit: &Permit, session: &Session) -> Option<Places> {
     let identity = session.record.identity()?;
     let holder = holder(&identity, session.record.client());
-    session.gateway.rule_sessions.admit(RuleHolder { rule: permit.rule().clone(), holder }, most)
+    Places::take(permit, &holder, &session.gateway.rule_sessions).ok()
+}
+
+/// Counts the session among those that begin, by what it is counted.
+fn begin(permit: &Permit, sorts: &[Sort], session: &Session) -> Result<(), SessionLimit> {
+    let Some(identity) = session.record.identity() else { return Ok(()) };
+    let limits = &session.snapshot.settings.limits;
+    let claims = Claim::all(limits, session.record.client(), &identity, permit);
+    for claim in claims.filter(|claim| claim.limits_beginnings() && sorts.contains(&claim.owner.sort())) {
+        session.gateway.accounts.begin_session(claim).map_err(SessionLimit::Beginning)?;
+    }
+    Ok(())
 }
 
 async fn reply(

@@ -10,12 +10,12 @@ use socks_core::wire::Target;
 use socks_policy::{Fragments, Permit};
 use tokio::time::Instant;
 
-use crate::admission::{RuleHolder, RuleTicket, Ticket};
+use crate::admission::{Counted, RuleTicket, Ticket};
 use crate::outcome::End;
 use crate::own::OwnSocket;
 use crate::record::{Record, holder};
 use crate::session::connected::cutoff_of;
-use crate::session::permitted::{grant, tickets};
+use crate::session::permitted::{grant, places};
 use crate::session::{Ended, Session};
 
 use super::bucket::Bucket;
@@ -41,7 +41,6 @@ pub(in crate::session) struct Associated {
     association: Association<Judge>,
     record: Record,
     _ticket: Ticket,
-    _rule_ticket: Option<RuleTicket>,
     _places: Places,
 }
 
@@ -99,7 +98,6 @@ impl Associated {
             association: *opened.association,
             record: session.record,
             _ticket: session.ticket,
-            _rule_ticket: session.rule_ticket,
             _places: opened.places,
         }
     }
@@ -117,13 +115,13 @@ fn sockets(
     session: &mut Session,
 ) -> Result<(Permit, Places, Sockets), End> {
     let local = stream.socket().local_addr().map_err(End::Reply)?;
-    let (sessions, permits) = tickets(vec![permit], session)?;
+    let (sessions, permits) = places(vec![permit], session)?;
     let Some(permit) = permits.into_iter().next() else { return Err(End::Undecided) };
     let rule = place(&permit, session)?;
     let room = session.ticket.another().map_err(End::SocketsFull)?;
     let (sockets, own) =
         Sockets::open(near(local, session), &permit, &session.gateway.own_sockets).map_err(End::Listen)?;
-    session.rule_ticket = sessions.into_iter().next();
+    session.settle(sessions, &permit);
     Ok((permit, Places { _sockets: room, _rule: rule, _own: own }, sockets))
 }
 
@@ -140,9 +138,9 @@ fn place(permit: &Permit, session: &Session) -> Result<Option<RuleTicket>, End> 
     let (Some(most), Some(identity)) = (permit.terms().udp.associations, session.record.identity()) else {
         return Ok(None);
     };
-    let holder =
-        RuleHolder { rule: permit.rule().clone(), holder: holder(&identity, session.record.client()) };
-    session.gateway.rule_associations.admit(holder, most).map(Some).ok_or(End::AssociationsFull)
+    let holder = holder(&identity, session.record.client());
+    let counted = Counted::RuleHolder((**permit.rule()).into(), holder);
+    session.gateway.rule_associations.admit(counted, most).map(Some).ok_or(End::AssociationsFull)
 }
 
 fn judge(permit: &Permit, routes: super::route::Routes, tally: Arc<Tally>, session: &Session) -> Judge {

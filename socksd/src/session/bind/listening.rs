@@ -16,7 +16,7 @@ use crate::outcome::End;
 use crate::own::OwnSocket;
 use crate::server::{EXHAUSTED_PAUSE, is_exhausted};
 use crate::session::connected::{Connected, Far};
-use crate::session::permitted::{grant, ticket};
+use crate::session::permitted::{grant, place_instead};
 use crate::session::{Ended, Session};
 
 use super::Expected;
@@ -154,14 +154,8 @@ pub(super) fn judge(
     if permit.rule() == rule {
         return Verdict::Take(permit);
     }
-    let place = match permit.terms().sessions {
-        None => None,
-        Some(most) => match ticket(&permit, most, session) {
-            None => return Verdict::Refuse,
-            place => place,
-        },
-    };
-    session.rule_ticket = place;
+    let Some(places) = place_instead(&permit, session) else { return Verdict::Refuse };
+    session.record.live().take_places(Some(places));
     Verdict::Take(permit)
 }
 

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use crate::listen::{Front, Site, listen};
 use crate::outcome::End;
-use crate::session::permitted::{grant, tickets};
+use crate::session::permitted::{grant, places};
 use crate::session::{Ended, Session};
 
 use super::Expected;
@@ -58,11 +58,11 @@ fn open(
     session: &mut Session,
 ) -> Result<(Front, Expected, Permit), End> {
     let local = stream.socket().local_addr().map_err(End::Reply)?;
-    let (tickets, permits) = tickets(permits, session)?;
+    let (places, permits) = places(permits, session)?;
     let wildcard = wildcard(&target, &permits, local.ip().to_canonical());
     let (permit, addresses) = of_family(permits, wildcard).ok_or(End::Undecided)?;
     session.record.facts().rule = Some(permit.rule().clone());
-    session.rule_ticket = tickets.into_iter().find(|ticket| ticket.rule() == &**permit.rule());
+    session.settle(places, &permit);
     let expected = Expected::new(target, addresses, permit.terms());
     let (expects, advertised) = (expected.address(), session.advertised());
     let site = Site { wildcard, local, expected: expects, advertised };

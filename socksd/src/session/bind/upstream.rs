@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use crate::outcome::End;
 use crate::session::chained::canonical;
 use crate::session::connected::Far;
-use crate::session::permitted::{grant, tickets};
+use crate::session::permitted::{grant, places};
 use crate::session::{Ended, Session};
 use crate::upstream::{Upstream, UpstreamError};
 
@@ -55,7 +55,7 @@ async fn open(
     permits: Vec<Permit>,
     session: &mut Session,
 ) -> Result<(UpstreamDoor, Permit), End> {
-    let (tickets, permits) = tickets(permits, session)?;
+    let (places, permits) = places(permits, session)?;
     let addresses = permits.iter().filter_map(|permit| Some(permit.address()?.ip())).collect();
     let permit = permits.into_iter().next().ok_or(End::Undecided)?;
     let name = permit.terms().upstream.clone().ok_or(End::Undecided)?;
@@ -63,7 +63,7 @@ async fn open(
         facts.rule = Some(permit.rule().clone());
         facts.upstream = Some(name.clone());
     });
-    session.rule_ticket = tickets.into_iter().find(|ticket| ticket.rule() == &**permit.rule());
+    session.settle(places, &permit);
     let limits = &session.snapshot.settings.limits;
     let most = permit.terms().connect_timeout.unwrap_or(limits.connect_timeout);
     let judged = permit.address().map_or_else(|| target.clone(), Target::from);
