@@ -277,6 +277,8 @@ fn an_audit_file_that_cannot_be_written_keeps_new_sessions_out() {
     let setup = Setup::new();
     let gateway = setup.start();
     let mut open = Client::tunnel(gateway.address(), echo.address);
+    // That of the start must not be the one that cannot be written.
+    gateway.record(|_| true);
     // The file is moved away, and a folder takes its place: it cannot be opened anew.
     let audit = gateway.folder().file("audit.jsonl");
     std::fs::rename(&audit, gateway.folder().file("audit.1")).expect("it is there");
@@ -290,6 +292,9 @@ fn an_audit_file_that_cannot_be_written_keeps_new_sessions_out() {
 
     std::fs::remove_dir(&audit).expect("it is empty");
     gateway.record(|record| record.text("cause") == "closed");
+    // It says so once new sessions are let in.
+    let told = |line: &str| line.contains("audit target is written again").then_some(());
+    assert!(gateway.log().find(DEADLINE, told).is_some());
     drop(Client::tunnel(gateway.address(), echo.address));
     gateway.sessions(2);
 }
