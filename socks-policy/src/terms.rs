@@ -56,6 +56,8 @@ impl Terms {
             ("sessions-in-all", self.sessions_in_all.map(|count| count.to_string())),
             ("new-sessions", count(self.together.new_sessions)),
             ("new-sessions-per-identity", count(self.per_identity.new_sessions)),
+            ("daily", size(self.together.daily)),
+            ("daily-per-identity", size(self.per_identity.daily)),
             ("rate", size(self.together.rate)),
             ("rate-per-identity", size(self.per_identity.rate)),
         ];
@@ -68,6 +70,8 @@ impl Terms {
 pub struct Allowance {
     /// Octets in each second, those of both directions together.
     pub rate: Option<NonZeroU64>,
+    /// Octets of each day (in UTC), those of both directions together.
+    pub daily: Option<NonZeroU64>,
     /// New sessions in each second. Those of ten seconds may come at once.
     pub new_sessions: Option<NonZeroU32>,
 }

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
+use crate::account::Owner;
 use crate::gateway::Gateway;
 use crate::tallies::Tallies;
 use crate::workers::Place;
@@ -62,6 +63,8 @@ pub(crate) struct Counts {
     pub(crate) sources: Vec<(Source, usize)>,
     pub(crate) rules: Vec<(Counted, usize)>,
     pub(crate) associations: Vec<(Counted, usize)>,
+    /// Octets of the day that were used since.
+    pub(crate) used: Vec<(Owner, u64)>,
 }
 
 /// The most sessions that may be open at once.
@@ -84,6 +87,8 @@ pub(crate) enum Full {
     Unknown,
     /// Too many sessions of the source have begun in a short time.
     SourceRate,
+    /// The source has used up the octets of its day.
+    SourceUsedUp,
 }
 
 impl Admission {
@@ -306,6 +311,7 @@ impl Gateway {
         let mut counts = self.admission.news();
         counts.rules = lock(&self.rule_sessions.0).news();
         counts.associations = lock(&self.rule_associations.0).news();
+        counts.used = self.accounts.news();
         counts
     }
 
@@ -314,14 +320,16 @@ impl Gateway {
         self.admission.keep_to_itself();
         lock(&self.rule_sessions.0).keep_to_itself();
         lock(&self.rule_associations.0).keep_to_itself();
+        self.accounts.tell_nobody();
     }
 
     /// Learns what the old process counts.
     pub(crate) fn learn(&self, counts: Counts) {
-        let Counts { total, unknown, sources, rules, associations } = counts;
+        let Counts { total, unknown, sources, rules, associations, used } = counts;
         self.admission.learn(total, unknown, sources);
         lock(&self.rule_sessions.0).learn(rules);
         lock(&self.rule_associations.0).learn(associations);
+        used.into_iter().for_each(|(owner, octets)| self.accounts.learn_used(owner, octets));
     }
 
     /// The old process is gone.
@@ -335,7 +343,10 @@ impl Gateway {
 impl Counts {
     /// Tells whether the lists have nothing.
     pub(crate) fn is_empty(&self) -> bool {
-        self.sources.is_empty() && self.rules.is_empty() && self.associations.is_empty()
+        self.sources.is_empty()
+            && self.rules.is_empty()
+            && self.associations.is_empty()
+            && self.used.is_empty()
     }
 }
 

@@ -14,7 +14,7 @@ use socks_policy::Operation;
 use tokio::sync::Semaphore;
 use tracing::warn;
 
-use crate::account::{Accounts, Claim};
+use crate::account::{Accounts, Claim, Shortage};
 use crate::admission::{Admission, Full, RuleSessions, Source};
 use crate::audit::{Audit, Event};
 use crate::denials::Denials;
@@ -22,6 +22,7 @@ use crate::last_reload::LastReload;
 use crate::logins::Logins;
 use crate::metrics::Metrics;
 use crate::own::{OwnSockets, Transport};
+use crate::quotas::Quotas;
 use crate::refusals::Refusals;
 use crate::roster::{Roster, SessionId};
 use crate::snapshot::Snapshot;
@@ -43,6 +44,8 @@ pub(crate) struct Gateway {
     pub(crate) admission: Admission,
     /// What sessions use together, as far as that is limited.
     pub(crate) accounts: Accounts,
+    /// Keeps of it what a restart must not forget.
+    pub(crate) quotas: Quotas,
     pub(crate) rule_sessions: RuleSessions,
     /// Associations alone, for the rules that limit them.
     pub(crate) rule_associations: RuleSessions,
@@ -79,6 +82,7 @@ impl Gateway {
             roster: Roster::default(),
             admission: Admission::new(),
             accounts: Accounts::new(),
+            quotas: Quotas::default(),
             rule_sessions: RuleSessions::default(),
             rule_associations: RuleSessions::default(),
             refusals: Refusals::new(),
@@ -220,12 +224,25 @@ impl Gateway {
         self.machine.load().iter().any(|own| own.to_canonical() == address)
     }
 
+    /// Writes down what was used of a day's octets, unless another process does.
+    pub(crate) fn save_quotas(&self) {
+        let snapshot = self.snapshot.load();
+        if let Some(config) = &snapshot.settings.quotas
+            && self.successor.load(Ordering::Relaxed) == 0
+        {
+            self.quotas.save(&config.file, &self.accounts);
+        }
+    }
+
     /// Counts a session of a source that is about to begin, if there may be one.
     pub(crate) fn begin_session_of(&self, source: Source) -> Result<(), Full> {
         let snapshot = self.snapshot.load();
         let claim = Claim::of_source(&snapshot.settings.limits, source, snapshot.ruleset.generation());
         let begun = claim.map_or(Ok(()), |claim| self.accounts.begin_session(claim));
-        begun.map_err(|_| Full::SourceRate)
+        begun.map_err(|(_, shortage)| match shortage {
+            Shortage::Rate => Full::SourceRate,
+            Shortage::Day => Full::SourceUsedUp,
+        })
     }
 
     /// Learns the addresses behind the listening sockets, as they are now.

@@ -40,6 +40,7 @@ mod places;
 mod policy_file;
 mod preview;
 mod program;
+mod quotas;
 mod reception;
 mod record;
 mod refusals;

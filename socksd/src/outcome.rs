@@ -208,6 +208,9 @@ impl End {
             Self::Full(Full::SourceRate) | Self::SocketsFull(Full::SourceRate) => {
                 SessionLimit::Beginning(Sort::Source).as_str()
             }
+            Self::Full(Full::SourceUsedUp)
+            | Self::SocketsFull(Full::SourceUsedUp)
+            | Self::Outside(Ending::UsedUp(_)) => SessionLimit::UsedUp(Sort::Source).as_str(),
             Self::AuditFailing => "audit-failing",
             Self::ProxyHeader(error) => header_cause(error),
             Self::ProxyHeaderRefused => "proxy-header-refused",
@@ -281,6 +284,9 @@ impl End {
             Self::Associated(AssociationEnd::Seal(error)) => write!(text, "{error}"),
             Self::Outside(Ending::Killed { by }) => write!(text, "by {by}"),
             Self::Outside(Ending::Revoked(why)) => write!(text, "{why}"),
+            Self::Outside(Ending::UsedUp(sort)) | Self::Limited(SessionLimit::UsedUp(sort)) => {
+                write!(text, "octets of the day of this {}", sort.as_words())
+            }
             _ => Ok(()),
         };
         text

@@ -1,11 +1,10 @@
 //! The places of a session wherever sessions are counted together: in its rule, and among those of its holder.
 
-use std::fmt;
 use std::sync::Arc;
 
 use socks_policy::Permit;
 
-use crate::account::Sort;
+use crate::account::{Shortage, Sort};
 use crate::admission::{Counted, RuleSessions, RuleTicket};
 use crate::config::Limits;
 
@@ -36,6 +35,17 @@ pub(crate) enum SessionLimit {
     Holder,
     /// Sessions that begin in a second.
     Beginning(Sort),
+    /// Octets of a day.
+    UsedUp(Sort),
+}
+
+impl From<(Sort, Shortage)> for SessionLimit {
+    fn from((sort, shortage): (Sort, Shortage)) -> Self {
+        match shortage {
+            Shortage::Rate => Self::Beginning(sort),
+            Shortage::Day => Self::UsedUp(sort),
+        }
+    }
 }
 
 impl SessionLimit {
@@ -49,13 +59,8 @@ impl SessionLimit {
             Self::Beginning(Sort::Identity) => "too-many-new-sessions-of-identity",
             Self::Beginning(Sort::Rule) => "too-many-new-sessions-of-rule",
             Self::Beginning(Sort::RuleIdentity) => "too-many-new-sessions-of-rule-identity",
+            Self::UsedUp(_) => "quota-used-up",
         }
-    }
-}
-
-impl fmt::Display for SessionLimit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
     }
 }
 

@@ -133,6 +133,8 @@ pub(crate) enum Ending {
     Revoked(Arc<str>),
     /// The gateway stops, and the time for the last sessions is over.
     Drained,
+    /// The octets of the day are used up that these may use.
+    UsedUp(account::Sort),
 }
 
 /// A number that no other session of this gateway has, before or after a restart.
@@ -316,7 +318,14 @@ impl Live {
 /// The session as its relay sees it.
 impl relay::Meter for Live {
     fn poll_grant(&self, way: Way, want: usize, cx: &mut Context<'_>) -> Poll<usize> {
-        self.meter.poll_grant(way, want, cx)
+        match self.meter.poll_grant(way, want, cx) {
+            Poll::Ready(Err(sort)) => {
+                self.end(Ending::UsedUp(sort));
+                Poll::Pending
+            }
+            Poll::Ready(Ok(granted)) => Poll::Ready(granted),
+            Poll::Pending => Poll::Pending,
+        }
     }
 
     fn give_back(&self, _way: Way, unused: usize) {
@@ -324,7 +333,10 @@ impl relay::Meter for Live {
     }
 
     fn admits(&self, _way: Way, octets: usize) -> bool {
-        self.meter.admits(octets)
+        self.meter.admits(octets).unwrap_or_else(|sort| {
+            self.end(Ending::UsedUp(sort));
+            false
+        })
     }
 
     fn idle_timeout(&self) -> Option<Duration> {

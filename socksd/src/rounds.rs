@@ -25,6 +25,7 @@ pub(crate) struct Rounds<'a> {
     reopen: Signal,
     flush: Interval,
     look: Interval,
+    save: Interval,
     clock: Clock,
 }
 
@@ -40,6 +41,7 @@ impl<'a> Rounds<'a> {
             reopen: signal(SignalKind::user_defined1())?,
             flush: every(gateway.snapshot.load().settings.audit.refusals_every),
             look: every(LOOK_EVERY),
+            save: every(save_every(gateway)),
             clock: Clock::of(gateway, Timestamp::now()),
         })
     }
@@ -53,7 +55,7 @@ impl<'a> Rounds<'a> {
 
     /// Waits for the next thing, and does it. It loses nothing if it is dropped while it waits.
     async fn turn(&mut self) {
-        let Self { gateway, sources, reopen, flush, look, clock } = self;
+        let Self { gateway, sources, reopen, flush, look, save, clock } = self;
         tokio::select! {
             _ = reopen.recv() => gateway.audit.reopen(),
             _ = flush.tick() => {
@@ -62,6 +64,14 @@ impl<'a> Rounds<'a> {
                 if flush.period() != period {
                     *flush = every(period);
                 }
+            }
+            _ = save.tick() => {
+                let period = save_every(gateway);
+                if save.period() != period {
+                    *save = every(period);
+                }
+                let gateway = Arc::clone(gateway);
+                drop(tokio::task::spawn_blocking(move || gateway.save_quotas()));
             }
             () = clock.change(gateway) => drop(rejudge::sweep(gateway)),
             _ = look.tick() => {
@@ -75,6 +85,11 @@ impl<'a> Rounds<'a> {
             }
         }
     }
+}
+
+/// How often it is written down what was used of a day's octets.
+fn save_every(gateway: &Gateway) -> Duration {
+    gateway.snapshot.load().settings.quotas.as_ref().map_or(LOOK_EVERY, |quotas| quotas.every)
 }
 
 /// When the policy says something else for the time alone.

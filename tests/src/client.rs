@@ -140,6 +140,16 @@ impl Client {
         assert_eq!((got.as_slice(), end), (octets, End::Closed), "the last that the gateway says");
     }
 
+    /// Tells whether a new client, which offers no authentication, is answered; else its connection is closed.
+    pub fn is_answered(gateway: SocketAddr) -> bool {
+        let client = Self::connect(gateway);
+        let mut stream = client.stream();
+        // Who is refused may be so before this.
+        let _ = stream.write_all(&[0x05, 0x01, 0x00]);
+        let mut answer = [0; 2];
+        stream.read_exact(&mut answer).is_ok_and(|()| answer == [0x05, 0x00])
+    }
+
     /// Says that nothing more will be sent.
     pub fn finish(&self) {
         self.stream.shutdown(Shutdown::Write).expect("a connected socket");

@@ -14,7 +14,7 @@ use tests::{DEADLINE, Folder, audit, program};
 /// Blocks of these kinds are not ours to check: other programs' files and commands, and plain text.
 const OTHERS: [&str; 6] = ["powershell", "ini", "toml", "js", "text", "rust,ignore"];
 /// What `socksd.yaml` may begin with.
-const CONFIG: [&str; 11] = [
+const CONFIG: [&str; 12] = [
     "listeners",
     "auth",
     "policy",
@@ -26,6 +26,7 @@ const CONFIG: [&str; 11] = [
     "upgrade",
     "audit",
     "log",
+    "quotas",
 ];
 const POLICY: [&str; 5] = ["version", "sets", "clients", "rules", "tests"];
 /// A hash that stands for those which the samples shorten.

@@ -1,7 +1,6 @@
 //! How many sessions sources, identities and rules may have, and how many may begin: each limit with its answer and its
 //! record, and what becomes of open sessions when a reload gives them to another rule.
 
-use std::io::{Read, Write};
 use std::time::Instant;
 
 use tests::targets::{self, Server};
@@ -25,16 +24,6 @@ fn ask(gateway: &Gateway, name: &str, target: &Server) -> (Client, u8) {
 fn expect_refusal(gateway: &Gateway, (client, code): &(Client, u8), cause: &str) {
     assert_eq!(*code, REFUSED);
     gateway.session_of(client.local()).expect(&[("verdict", "deny"), ("cause", cause)]);
-}
-
-/// Tells whether a new client is answered, or its connection closed.
-fn is_served(gateway: &Gateway) -> bool {
-    let client = Client::connect(gateway.address());
-    let mut stream = client.stream();
-    // Who is refused may have been closed before this.
-    let _ = stream.write_all(&[5, 1, 0]);
-    let mut answer = [0; 2];
-    stream.read_exact(&mut answer).is_ok_and(|()| answer == [5, 0])
 }
 
 /// A setup of two users, with this policy's rules.
@@ -74,7 +63,7 @@ fn sessions_of_a_source_begin_at_their_rate_and_others_are_closed_at_once() {
     let gateway = Setup::new().limit("new-sessions-per-source", "1").start();
     let (begun, mut served, mut closed) = (Instant::now(), 0, 0);
     while closed < 5 {
-        if is_served(&gateway) {
+        if Client::is_answered(gateway.address()) {
             served += 1;
         } else {
             closed += 1;

@@ -141,13 +141,7 @@ fn limits_count_the_sessions_of_both_processes() {
     let [first, mut second] = tunnels;
     drop(first);
     wait_until("one place is free", || sessions(&gateway).len() == 1);
-    let is_served = || {
-        let mut client = Client::connect(gateway.address());
-        client.send(&[0x05, 0x01, 0x00]);
-        client.finish();
-        client.receive_all().0 == [0x05, 0x00]
-    };
-    wait_until("the new process knows", is_served);
+    wait_until("the new process knows", || Client::is_answered(gateway.address()));
     second.expect_echo(b"not disturbed");
 }
 

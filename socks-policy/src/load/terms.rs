@@ -115,6 +115,8 @@ impl<'a> Reader<'a> {
         let mut new = |key| self.value(&mut fields, key, |node| number(node, "new sessions in a second"));
         terms.together.new_sessions = new("new-sessions");
         terms.per_identity.new_sessions = new("new-sessions-per-identity");
+        terms.together.daily = self.value(&mut fields, "daily", octets);
+        terms.per_identity.daily = self.value(&mut fields, "daily-per-identity", octets);
         terms.together.rate = self.value(&mut fields, "rate", octets);
         terms.per_identity.rate = self.value(&mut fields, "rate-per-identity", octets);
         fields.finish(&mut self.findings);

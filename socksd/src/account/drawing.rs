@@ -9,6 +9,7 @@ use std::time::Duration;
 use socks_core::relay::{LEASE, Way};
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use super::day::Date;
 use super::{Account, Place, Sort, Tally};
 
 /// How long a session waits before it looks again whether its turn has come sooner: others may have left the line,
@@ -47,7 +48,30 @@ impl Drawing {
     }
 
     /// Grants octets when the session has its turn in all lines.
-    pub(crate) fn poll_grant(&mut self, way: Way, want: usize, cx: &mut Context<'_>) -> Poll<usize> {
+    ///
+    /// # Errors
+    /// When one of the accounts has used up its day.
+    pub(crate) fn poll_grant(
+        &mut self,
+        way: Way,
+        want: usize,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<usize, Sort>> {
+        let granted = ready!(self.poll_rate(way, want, cx));
+        Poll::Ready(self.spend(granted).map(|()| granted))
+    }
+
+    /// Counts octets among those of the day, which count even if they are the last.
+    fn spend(&self, octets: usize) -> Result<(), Sort> {
+        let today = Date::today();
+        let mut accounts = self.accounts.iter();
+        match accounts.find(|account| !account.spend(octets, today)) {
+            Some(account) => Err(account.sort),
+            None => Ok(()),
+        }
+    }
+
+    fn poll_rate(&mut self, way: Way, want: usize, cx: &mut Context<'_>) -> Poll<usize> {
         let now = Instant::now();
         let mut wait = match self.wait(way).take() {
             Some(wait) => wait,
@@ -62,17 +86,28 @@ impl Drawing {
             return Poll::Pending;
         }
         wait.tally.count_wait(now.saturating_duration_since(wait.since));
-        self.give_back(wait.octets.saturating_sub(want));
+        self.refund(wait.octets.saturating_sub(want));
         Poll::Ready(wait.octets.min(want))
     }
 
     /// Takes octets if all accounts have them.
-    pub(crate) fn take(&mut self, octets: usize) -> bool {
+    ///
+    /// # Errors
+    /// When one of the accounts has used up its day.
+    pub(crate) fn take(&mut self, octets: usize) -> Result<bool, Sort> {
+        let is_there = self.take_rate(octets);
+        if is_there {
+            self.spend(octets)?;
+        }
+        Ok(is_there)
+    }
+
+    fn take_rate(&mut self, octets: usize) -> bool {
         let now = Instant::now();
         for (number, account) in self.accounts.iter().enumerate() {
             if !account.take(octets, now) {
                 account.tally.count_dropped();
-                self.accounts.iter().take(number).for_each(|account| account.give_back(octets));
+                self.accounts.iter().take(number).for_each(|account| account.refund(octets));
                 return false;
             }
         }
@@ -83,6 +118,13 @@ impl Drawing {
     pub(crate) fn give_back(&self, octets: usize) {
         if octets > 0 {
             self.accounts.iter().for_each(|account| account.give_back(octets));
+        }
+    }
+
+    /// Takes back octets that were there, and of which the day knows nothing yet.
+    fn refund(&self, octets: usize) {
+        if octets > 0 {
+            self.accounts.iter().for_each(|account| account.refund(octets));
         }
     }
 
@@ -143,12 +185,12 @@ mod tests {
     use tokio::time::timeout_at;
 
     use super::*;
-    use crate::account::{Account, Tally};
+    use crate::account::{Account, Shortage, Tally};
 
     const SECOND: Duration = Duration::from_secs(1);
 
     fn account(rate: u64) -> Arc<Account> {
-        let account = Account::new(Arc::new(Tally::default()));
+        let account = Account::new(Sort::Rule, Arc::new(Tally::default()));
         account.allow(&Allowance { rate: NonZeroU64::new(rate), ..Allowance::default() }, 1, Instant::now());
         Arc::new(account)
     }
@@ -161,7 +203,7 @@ mod tests {
     async fn draw(mut drawing: Drawing, want: usize, time: Duration) -> u64 {
         let (until, mut got) = (Instant::now() + time, 0);
         while let Ok(granted) = timeout_at(until, poll_fn(|cx| drawing.poll_grant(Way::Up, want, cx))).await {
-            got += granted as u64;
+            got += granted.expect("days have no limit here") as u64;
         }
         got
     }
@@ -207,13 +249,13 @@ mod tests {
         let account = account(1000);
         let mut first = drawing(&[&account]);
         let mut second = drawing(&[&account]);
-        assert!(first.take(LEASE));
+        assert_eq!(first.take(LEASE), Ok(true));
         for drawing in [&mut first, &mut second] {
             poll_fn(|cx| Poll::Ready(drawing.poll_grant(Way::Up, LEASE, cx).is_pending())).await;
         }
         drop(first);
         let begun = Instant::now();
-        poll_fn(|cx| second.poll_grant(Way::Up, LEASE, cx)).await;
+        assert_eq!(poll_fn(|cx| second.poll_grant(Way::Up, LEASE, cx)).await, Ok(1024));
         assert!(begun.elapsed() < 2 * SECOND, "{:?}", begun.elapsed());
     }
 
@@ -221,8 +263,24 @@ mod tests {
     async fn a_datagram_that_one_account_has_not_costs_the_others_nothing() {
         let (wide, narrow) = (account(1_000_000), account(1));
         let mut both = drawing(&[&wide, &narrow]);
-        assert!(both.take(LEASE));
-        assert!(!both.take(LEASE));
+        assert_eq!(both.take(LEASE), Ok(true));
+        assert_eq!(both.take(LEASE), Ok(false));
         assert!(wide.take(1_000_000 - LEASE, Instant::now()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_day_ends_when_its_octets_are_used_up() {
+        let account = Account::new(Sort::Rule, Arc::new(Tally::default()));
+        let allowance = Allowance { daily: NonZeroU64::new(100_000), ..Allowance::default() };
+        account.allow(&allowance, 1, Instant::now());
+        let account = Arc::new(account);
+        let mut drawing = drawing(&[&account]);
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        assert_eq!(drawing.poll_grant(Way::Up, 60_000, &mut cx), Poll::Ready(Ok(60_000)));
+        drawing.give_back(10_000);
+        assert_eq!(drawing.poll_grant(Way::Up, 60_000, &mut cx), Poll::Ready(Ok(60_000)));
+        assert_eq!(drawing.poll_grant(Way::Up, 1, &mut cx), Poll::Ready(Err(Sort::Rule)));
+        assert_eq!(drawing.take(1), Err(Sort::Rule));
+        assert_eq!(account.begin_session(Instant::now(), Date::today()), Err(Shortage::Day));
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use socks_core::relay::Way;
 
-use super::{Account, Drawing};
+use super::{Account, Drawing, Sort};
 
 /// The terms of one session that hold while octets move. It is small, because most sessions have no limit.
 #[derive(Debug, Default)]
@@ -49,11 +49,19 @@ impl Meter {
     }
 
     /// See [`socks_core::relay::Meter::poll_grant`].
-    pub(crate) fn poll_grant(&self, way: Way, want: usize, cx: &mut Context<'_>) -> Poll<usize> {
+    ///
+    /// # Errors
+    /// When a quota is used up: whose it is.
+    pub(crate) fn poll_grant(
+        &self,
+        way: Way,
+        want: usize,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<usize, Sort>> {
         if !self.is_limited() {
-            return Poll::Ready(want);
+            return Poll::Ready(Ok(want));
         }
-        self.drawing().as_mut().map_or(Poll::Ready(want), |drawing| drawing.poll_grant(way, want, cx))
+        self.drawing().as_mut().map_or(Poll::Ready(Ok(want)), |drawing| drawing.poll_grant(way, want, cx))
     }
 
     /// See [`socks_core::relay::Meter::give_back`].
@@ -66,8 +74,14 @@ impl Meter {
     }
 
     /// See [`socks_core::relay::Meter::admits`].
-    pub(crate) fn admits(&self, octets: usize) -> bool {
-        !self.is_limited() || self.drawing().as_mut().is_none_or(|drawing| drawing.take(octets))
+    ///
+    /// # Errors
+    /// When a quota is used up: whose it is.
+    pub(crate) fn admits(&self, octets: usize) -> Result<bool, Sort> {
+        if !self.is_limited() {
+            return Ok(true);
+        }
+        self.drawing().as_mut().map_or(Ok(true), |drawing| drawing.take(octets))
     }
 
     fn is_limited(&self) -> bool {

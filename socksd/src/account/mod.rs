@@ -4,6 +4,7 @@
 //! its turn, and as a datagram is dropped. [`Accounts`] has them all, and stays bounded whatever clients do.
 
 mod bucket;
+mod day;
 mod drawing;
 mod meter;
 mod table;
@@ -13,6 +14,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use socks_core::Identity;
 use socks_policy::{Allowance, Permit};
 use tokio::time::Instant;
@@ -22,28 +24,32 @@ use crate::config::Limits;
 use crate::record::holder;
 
 use bucket::Bucket;
+pub(crate) use day::Date;
+use day::Day;
 use drawing::Drawing;
 pub(crate) use meter::Meter;
 pub(crate) use table::Accounts;
 pub(crate) use tally::{Tallies, Tally};
 
 /// Whose account it is.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub(crate) enum Owner {
     /// An address, or the network of a site.
     Source(Source),
     /// An identity under all rules; an anonymous client counts by its source.
     Identity(Box<str>),
     /// All sessions of a rule.
-    Rule(Arc<str>),
+    Rule(Box<str>),
     /// An identity under one rule.
-    RuleIdentity(Arc<str>, Box<str>),
+    RuleIdentity(Box<str>, Box<str>),
     /// Those of one sort that found no room for an account of their own; for the last sort, under one rule.
-    Others(Sort, Option<Arc<str>>),
+    Others(Sort, Option<Box<str>>),
 }
 
 /// The sorts of owners.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub(crate) enum Sort {
     Source,
     Identity,
@@ -62,6 +68,18 @@ impl Sort {
             Self::Identity => "identity",
             Self::Rule => "rule",
             Self::RuleIdentity => "rule-identity",
+        }
+    }
+}
+
+impl Sort {
+    /// The same in words.
+    pub(crate) fn as_words(self) -> &'static str {
+        match self {
+            Self::Source => "source",
+            Self::Identity => "identity",
+            Self::Rule => "rule",
+            Self::RuleIdentity => "identity under this rule",
         }
     }
 }
@@ -103,12 +121,13 @@ impl Claim {
         identity: &Identity,
         permit: &Permit,
     ) -> impl Iterator<Item = Self> {
-        let (rule, terms, who) = (permit.rule(), permit.terms(), holder(identity, client));
+        let (rule, terms, who) =
+            (Box::<str>::from(&**permit.rule()), permit.terms(), holder(identity, client));
         let owners = [
             (Owner::Source(Source::of(client.ip())), limits.per_source),
             (Owner::Identity(who.clone()), limits.per_identity),
             (Owner::Rule(rule.clone()), terms.together),
-            (Owner::RuleIdentity(rule.clone(), who), terms.per_identity),
+            (Owner::RuleIdentity(rule, who), terms.per_identity),
         ];
         let generation = permit.generation();
         let claims = owners.into_iter().filter(|(_, allowance)| *allowance != Allowance::default());
@@ -118,23 +137,25 @@ impl Claim {
     /// The limits of a source alone, before anything else is known of a client.
     pub(crate) fn of_source(limits: &Limits, source: Source, generation: u64) -> Option<Self> {
         let allowance = limits.per_source;
-        allowance.new_sessions.map(|_| Self { owner: Owner::Source(source), allowance, generation })
+        let claim = Self { owner: Owner::Source(source), allowance, generation };
+        claim.limits_beginnings().then_some(claim)
     }
 
     /// Tells whether it is about octets.
     pub(crate) fn limits_octets(&self) -> bool {
-        self.allowance.rate.is_some()
+        self.allowance.rate.is_some() || self.allowance.daily.is_some()
     }
 
     /// Tells whether it is about the beginning of sessions.
     pub(crate) fn limits_beginnings(&self) -> bool {
-        self.allowance.new_sessions.is_some()
+        self.allowance.new_sessions.is_some() || self.allowance.daily.is_some()
     }
 }
 
 /// What one owner has used.
 #[derive(Debug)]
 pub(crate) struct Account {
+    sort: Sort,
     usage: Mutex<Usage>,
     tally: Arc<Tally>,
 }
@@ -145,8 +166,19 @@ struct Usage {
     octets: Option<Bucket>,
     /// New sessions in each second.
     sessions: Option<Bucket>,
+    /// Octets of a day.
+    day: Day,
     /// The policy that the limits are from.
     generation: u64,
+}
+
+/// What an account has no more of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Shortage {
+    /// New sessions, for a moment.
+    Rate,
+    /// Octets, up to the end of the day.
+    Day,
 }
 
 /// A place in the line of an account.
@@ -159,8 +191,12 @@ struct Place {
 }
 
 impl Account {
-    fn new(tally: Arc<Tally>) -> Self {
-        Self { usage: Mutex::new(Usage { octets: None, sessions: None, generation: 0 }), tally }
+    fn new(sort: Sort, tally: Arc<Tally>) -> Self {
+        Self {
+            sort,
+            usage: Mutex::new(Usage { octets: None, sessions: None, day: Day::default(), generation: 0 }),
+            tally,
+        }
     }
 
     /// Takes over limits, unless those of a later policy are there.
@@ -170,6 +206,7 @@ impl Account {
             return;
         }
         usage.generation = generation;
+        usage.day.most = allowance.daily;
         match (&mut usage.octets, allowance.rate) {
             (Some(bucket), Some(rate)) => bucket.change(rate, now),
             (octets, rate) => *octets = rate.map(|rate| Bucket::new(rate, now)),
@@ -212,20 +249,40 @@ impl Account {
 
     /// Takes octets back that were not used.
     fn give_back(&self, octets: usize) {
+        let mut usage = self.usage();
+        usage.day.give_back(octets as u64);
+        if let Some(bucket) = &mut usage.octets {
+            bucket.give_back(octets);
+        }
+    }
+
+    /// Takes octets back into the line alone.
+    fn refund(&self, octets: usize) {
         if let Some(bucket) = &mut self.usage().octets {
             bucket.give_back(octets);
         }
     }
 
+    /// Counts octets among those of the day; `false`: none are left.
+    fn spend(&self, octets: usize, today: Date) -> bool {
+        self.usage().day.spend(octets as u64, today)
+    }
+
     /// Counts a new session, if there may be one.
-    fn begin_session(&self, now: Instant) -> bool {
-        self.usage().sessions.as_mut().is_none_or(|bucket| bucket.take(1, now))
+    fn begin_session(&self, now: Instant, today: Date) -> Result<(), Shortage> {
+        let mut usage = self.usage();
+        if usage.day.is_used_up(today) {
+            return Err(Shortage::Day);
+        }
+        let begins = usage.sessions.as_mut().is_none_or(|bucket| bucket.take(1, now));
+        if begins { Ok(()) } else { Err(Shortage::Rate) }
     }
 
     /// Tells whether nothing would be forgotten with it.
     fn is_blank(&self, now: Instant) -> bool {
-        let Usage { octets, sessions, .. } = &mut *self.usage();
-        [octets, sessions].into_iter().flatten().all(|bucket| bucket.is_full(now))
+        let Usage { octets, sessions, day, .. } = &mut *self.usage();
+        day.used(Date::today()) == 0
+            && [octets, sessions].into_iter().flatten().all(|bucket| bucket.is_full(now))
     }
 
     /// Each change is one step, so what a panicking holder of the lock left behind is whole.

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{Account, Claim, Owner, Sort, Tallies};
+use super::day::{Date, Day};
+use super::{Account, Claim, Owner, Shortage, Sort, Tallies};
 
 /// Accounts of one sort; who comes when all are in use shares one with others.
 ///
@@ -51,19 +52,72 @@ impl Accounts {
         let has_room = table.accounts.contains_key(&owner) || table.has_room(self.most, now);
         let owner = if has_room { owner } else { owner.others() };
         let tally = self.tallies.of(sort);
-        let account = table.accounts.entry(owner).or_insert_with(|| Arc::new(Account::new(tally.clone())));
+        let account =
+            table.accounts.entry(owner).or_insert_with(|| Arc::new(Account::new(sort, tally.clone())));
         account.allow(&allowance, generation, now);
         account.clone()
     }
 
     /// Counts a new session for the owner of a claim, if there may be one.
-    pub(crate) fn begin_session(&self, claim: Claim) -> Result<(), Sort> {
+    pub(crate) fn begin_session(&self, claim: Claim) -> Result<(), (Sort, Shortage)> {
         let sort = claim.owner.sort();
-        if self.open(claim).begin_session(Instant::now()) {
-            return Ok(());
+        let begun = self.open(claim).begin_session(Instant::now(), Date::today());
+        begun.map_err(|shortage| {
+            self.tallies.of(sort).count_refused();
+            (sort, shortage)
+        })
+    }
+
+    /// Adds what an owner has used today: before a restart, or in another process.
+    pub(crate) fn learn_used(&self, owner: Owner, octets: u64) {
+        let sort = owner.sort();
+        let mut table = self.table(sort);
+        let has_room = table.accounts.contains_key(&owner) || table.has_room(self.most, Instant::now());
+        let owner = if has_room { owner } else { owner.others() };
+        let tally = self.tallies.of(sort);
+        let account =
+            table.accounts.entry(owner).or_insert_with(|| Arc::new(Account::new(sort, tally.clone())));
+        account.usage().day.learn(octets, Date::today());
+    }
+
+    /// What each owner has used today.
+    pub(crate) fn used_today(&self) -> Vec<(Owner, u64)> {
+        let today = Date::today();
+        self.of_all(|day| day.used(today))
+    }
+
+    /// What each owner has used today and no other process has been told of.
+    pub(crate) fn news(&self) -> Vec<(Owner, u64)> {
+        let today = Date::today();
+        self.of_all(|day| day.news(today))
+    }
+
+    /// No other process knows of anything.
+    pub(crate) fn tell_nobody(&self) {
+        self.of_all(|day| {
+            day.tell_nobody();
+            0
+        });
+    }
+
+    /// What is not zero of each owner's day.
+    fn of_all(&self, mut what: impl FnMut(&mut Day) -> u64) -> Vec<(Owner, u64)> {
+        let mut rows = Vec::new();
+        for sort in Sort::ALL {
+            for (owner, account) in &self.table(sort).accounts {
+                let octets = what(&mut account.usage().day);
+                if octets > 0 {
+                    rows.push((owner.clone(), octets));
+                }
+            }
         }
-        self.tallies.of(sort).count_refused();
-        Err(sort)
+        rows
+    }
+
+    /// Takes octets of the day of an owner, if any are left.
+    #[cfg(test)]
+    pub(crate) fn spend(&self, claim: Claim, octets: usize) -> bool {
+        self.open(claim).spend(octets, Date::today())
     }
 
     /// Takes out what says nothing any more.

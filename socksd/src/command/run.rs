@@ -69,6 +69,10 @@ pub(super) fn run(run: Run, registry: Registry) -> Result<Exit, Exit> {
     info!(sessions, rules = snapshot.ruleset.rule_count(), "starting");
     tell_of_room(sessions, descriptors, snapshot.settings.limits.max_sessions);
     let gateway = Arc::new(Gateway::new(snapshot, audit, &relay, racing));
+    if let (Some(quotas), None) = (&gateway.snapshot.load().settings.quotas, &taking) {
+        // Who takes over hears it from the one that serves, which knows more.
+        gateway.quotas.load(&quotas.file, &gateway.accounts);
+    }
     let workers = Workers::start(&runtime, threads, LAST_TASKS).map_err(no_thread)?;
     let intake = Intake { gateway: gateway.clone(), seats: workers.seats(), descriptors };
     let reception = Reception::new(intake, runtime.handle().clone());
@@ -95,6 +99,7 @@ pub(super) fn run(run: Run, registry: Registry) -> Result<Exit, Exit> {
     // Each session that is dropped here writes its end record.
     workers.stop();
     runtime.shutdown_timeout(LAST_TASKS);
+    gateway.save_quotas();
     gateway.refusals.flush(&gateway.audit);
     drop(admin);
     gateway.tell_of_stop();

@@ -108,6 +108,8 @@ impl Limits {
             number(&mut fields, "max-sessions-per-identity", findings).map(NonZeroU32::get);
         limits.per_source.new_sessions = number(&mut fields, "new-sessions-per-source", findings);
         limits.per_identity.new_sessions = number(&mut fields, "new-sessions-per-identity", findings);
+        limits.per_source.daily = octets(&mut fields, "daily-per-source", findings);
+        limits.per_identity.daily = octets(&mut fields, "daily-per-identity", findings);
         limits.per_source.rate = octets(&mut fields, "rate-per-source", findings);
         limits.per_identity.rate = octets(&mut fields, "rate-per-identity", findings);
         fields.finish(findings);

@@ -6,6 +6,7 @@ mod keepalive;
 mod limits;
 mod listener;
 mod logins;
+mod quotas;
 mod upgrade;
 mod upstream;
 
@@ -31,6 +32,7 @@ pub(crate) use limits::Limits;
 pub(crate) use listener::Balancers;
 pub(crate) use listener::{Advertised, Listener};
 pub(crate) use logins::{LoginLimits, LoginLock};
+pub(crate) use quotas::QuotaConfig;
 pub(crate) use upgrade::UpgradeConfig;
 pub(crate) use upstream::UpstreamEntry;
 
@@ -56,6 +58,8 @@ pub(crate) struct Settings {
     pub(crate) admin: Option<AdminConfig>,
     /// Where a new process takes over.
     pub(crate) upgrade: Option<UpgradeConfig>,
+    /// Where it is kept what was used of a day's octets.
+    pub(crate) quotas: Option<QuotaConfig>,
     /// The prefix behind which the network's translator reaches IPv4 addresses.
     pub(crate) nat64: Option<Nat64>,
 }
@@ -140,6 +144,8 @@ impl<'a> Config<'a> {
         config.settings.upgrade =
             fields.take("upgrade").and_then(|node| UpgradeConfig::read(node, base, findings));
         config.settings.admin = fields.take("admin").and_then(|node| admin::admin(node, base, findings));
+        config.settings.quotas =
+            fields.take("quotas").and_then(|node| QuotaConfig::read(node, base, findings));
         config.settings.nat64 = fields.take("nat64").and_then(|node| findings.note(node.parse()));
         fields.finish(findings);
         config

@@ -126,7 +126,7 @@ fn begin(permit: &Permit, sorts: &[Sort], session: &Session) -> Result<(), Sessi
     let limits = &session.snapshot.settings.limits;
     let claims = Claim::all(limits, session.record.client(), &identity, permit);
     for claim in claims.filter(|claim| claim.limits_beginnings() && sorts.contains(&claim.owner.sort())) {
-        session.gateway.accounts.begin_session(claim).map_err(SessionLimit::Beginning)?;
+        session.gateway.accounts.begin_session(claim).map_err(SessionLimit::from)?;
     }
     Ok(())
 }

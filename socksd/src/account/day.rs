@@ -1,0 +1,145 @@
+//! Octets of one day.
+
+use std::num::NonZeroU64;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+const SECONDS: i64 = 24 * 3600;
+
+/// A day in UTC, counted from 1970.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(crate) struct Date(i64);
+
+impl Date {
+    pub(crate) fn today() -> Self {
+        Self::of(Timestamp::now())
+    }
+
+    fn of(time: Timestamp) -> Self {
+        Self(time.as_second().div_euclid(SECONDS))
+    }
+}
+
+/// What one account has used on one day, and how much it may use.
+#[derive(Debug, Default)]
+pub(super) struct Day {
+    date: Date,
+    used: u64,
+    /// How much of that another process has been told of.
+    told: u64,
+    /// `None`: there is no limit, and nothing is counted.
+    pub(super) most: Option<NonZeroU64>,
+}
+
+impl Day {
+    /// Counts octets, and tells whether there were some left: the last ones may be more than that.
+    pub(super) fn spend(&mut self, octets: u64, today: Date) -> bool {
+        let Some(most) = self.most else { return true };
+        self.turn(today);
+        let has_some = self.used < most.get();
+        if has_some {
+            self.used = self.used.saturating_add(octets);
+        }
+        has_some
+    }
+
+    /// Takes back octets that were not used.
+    pub(super) fn give_back(&mut self, octets: u64) {
+        self.used = self.used.saturating_sub(octets);
+    }
+
+    /// Tells whether nothing is left.
+    pub(super) fn is_used_up(&mut self, today: Date) -> bool {
+        self.turn(today);
+        self.most.is_some_and(|most| self.used >= most.get())
+    }
+
+    /// Adds what was used before a restart, or in another process.
+    pub(super) fn learn(&mut self, octets: u64, date: Date) {
+        self.turn(date);
+        if date == self.date {
+            self.used = self.used.saturating_add(octets);
+        }
+    }
+
+    /// What was used today.
+    pub(super) fn used(&mut self, today: Date) -> u64 {
+        self.turn(today);
+        self.used
+    }
+
+    /// What was used today and nobody has been told of.
+    pub(super) fn news(&mut self, today: Date) -> u64 {
+        let news = self.used(today).saturating_sub(self.told);
+        self.told += news;
+        news
+    }
+
+    /// Nobody knows of anything.
+    pub(super) fn tell_nobody(&mut self) {
+        self.told = 0;
+    }
+
+    /// A day that begins has used nothing; a clock that was set back brings no day again.
+    fn turn(&mut self, today: Date) {
+        if today > self.date {
+            (self.date, self.used, self.told) = (today, 0, 0);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn date(text: &str) -> Date {
+        Date::of(text.parse().unwrap())
+    }
+
+    #[test]
+    fn a_day_begins_at_midnight_in_utc() {
+        assert_eq!(date("2026-03-01T00:00:00Z"), date("2026-03-01T23:59:59Z"));
+        assert!(date("2026-03-01T23:59:59Z") < date("2026-03-02T00:00:00Z"));
+        assert!(date("1969-12-31T23:59:59Z") < date("1970-01-01T00:00:00Z"));
+    }
+
+    #[test]
+    fn octets_are_there_until_they_are_used_up_and_again_the_next_day() {
+        let (today, tomorrow) = (Date(5), Date(6));
+        let mut day = Day { most: NonZeroU64::new(100), ..Day::default() };
+        assert!(day.spend(60, today) && day.spend(60, today), "the last ones may be more than are left");
+        assert!(day.is_used_up(today) && !day.spend(1, today));
+        day.give_back(30);
+        assert!(!day.is_used_up(today) && day.spend(10, today));
+        assert!(day.is_used_up(today) && !day.is_used_up(tomorrow));
+        assert!(day.spend(100, tomorrow) && day.is_used_up(today), "a clock set back brings nothing back");
+    }
+
+    #[test]
+    fn what_was_used_before_counts_on_its_day_only() {
+        let mut day = Day { most: NonZeroU64::new(100), ..Day::default() };
+        day.learn(70, Date(5));
+        day.learn(20, Date(5));
+        day.learn(20, Date(4));
+        assert_eq!((day.used(Date(5)), day.used(Date(6))), (90, 0));
+    }
+
+    #[test]
+    fn news_are_told_once_and_again_to_somebody_else() {
+        let mut day = Day { most: NonZeroU64::new(100), ..Day::default() };
+        day.spend(10, Date(5));
+        assert_eq!((day.news(Date(5)), day.news(Date(5))), (10, 0));
+        day.spend(5, Date(5));
+        assert_eq!(day.news(Date(5)), 5);
+        day.tell_nobody();
+        assert_eq!(day.news(Date(5)), 15);
+    }
+
+    #[test]
+    fn nothing_is_counted_without_a_limit() {
+        let mut day = Day::default();
+        assert!(day.spend(u64::MAX, Date(5)));
+        assert_eq!(day.used(Date(5)), 0);
+    }
+}
