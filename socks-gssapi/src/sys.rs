@@ -367,8 +367,7 @@ impl Context {
     /// Who is at the two ends of the context, once it is established.
     pub(crate) fn names(&self) -> Result<Names, Failure> {
         let (mut initiator, mut acceptor) = (Name(ptr::null_mut()), Name(ptr::null_mut()));
-        // SAFETY: the context is alive or null, which the library refuses; all other pointers are to locals,
-        // and null for results that nobody asks.
+        // SAFETY: as above.
         called(|minor| unsafe {
             let (end, mechanism, flags) = (ptr::null_mut(), ptr::null_mut(), ptr::null_mut());
             let (initiator, acceptor, way) = (&mut initiator.0, &mut acceptor.0, ptr::null_mut());

@@ -24,6 +24,7 @@ pub mod rivals;
 pub mod sealed;
 pub mod setup;
 pub mod site;
+pub mod successor;
 pub mod tap;
 pub mod targets;
 pub mod udp;
@@ -35,6 +36,7 @@ pub use client::Client;
 pub use folder::Folder;
 pub use gateway::Gateway;
 pub use setup::Setup;
+pub use successor::Successor;
 
 use std::time::Duration;
 

@@ -1,12 +1,10 @@
 //! Octets of a day: open sessions end when they are used up, new ones are refused, and neither a restart, nor a kill, nor a
 //! new program forgets what was used.
 
-use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
-use tests::lines::Lines;
 use tests::targets::{self, Server};
-use tests::{Client, DEADLINE, Folder, Gateway, Setup, process, program};
+use tests::{Client, DEADLINE, Folder, Gateway, Setup, Successor, process};
 
 const QUOTA: usize = 256 * 1024;
 /// RFC 1928 section 6: general SOCKS server failure.
@@ -137,36 +135,13 @@ fn a_damaged_file_is_told_of_and_keeps_nobody_out() {
     wait_for_file(&kept, 16 * 1024);
 }
 
-/// A process that has taken over, until this is dropped.
-struct Successor(Child);
-
-impl Successor {
-    fn of(gateway: &Gateway) -> Self {
-        let mut command = Command::new(program::built("socksd"));
-        command.args(["run", "--take-over", "--config"]).arg(gateway.folder().file("socksd.yaml"));
-        let piped = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-        let mut child = piped.spawn().expect("the program is there");
-        let log = Lines::collect(child.stderr.take().expect("a pipe"));
-        let taken = log.find(DEADLINE, |line| line.contains("\"taken over\"").then_some(()));
-        assert!(taken.is_some(), "{}", log.text());
-        Self(child)
-    }
-}
-
-impl Drop for Successor {
-    fn drop(&mut self) {
-        process::kill(self.0.id());
-        drop(self.0.wait());
-    }
-}
-
 #[test]
 fn a_new_program_knows_what_was_used_and_what_sessions_of_the_old_one_use() {
     let kept = Folder::new();
     let (gateway, echo) = (setup(&kept).key("upgrade", "{ socket: upgrade.sock }").start(), targets::echo());
     let mut old = open(&gateway, "alice", &echo);
     echo_octets(&mut old, QUOTA / 4);
-    let _successor = Successor::of(&gateway);
+    let _successor = Successor::taken_over(gateway.folder());
     let mut new = open(&gateway, "alice", &echo);
     new.expect_echo(b"half is left");
     echo_octets(&mut old, QUOTA / 4 - 8192);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
@@ -11,46 +11,7 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use serde_json::Value;
 use tests::lines::Lines;
-use tests::{Client, DEADLINE, Folder, Gateway, Setup, command, process, program, targets};
-
-/// A process that was started to take over.
-struct Successor {
-    child: Child,
-    log: Lines,
-}
-
-impl Successor {
-    fn start(folder: &Folder) -> Self {
-        let mut command = Command::new(program::built("socksd"));
-        command.args(["run", "--take-over", "--config"]).arg(folder.file("socksd.yaml"));
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-        let mut child = command.spawn().expect("the program is there");
-        let log = Lines::collect(child.stderr.take().expect("a pipe"));
-        Self { child, log }
-    }
-
-    /// The same, when it has taken over.
-    #[track_caller]
-    fn taken_over(folder: &Folder) -> Self {
-        let successor = Self::start(folder);
-        successor.expect("\"taken over\"");
-        successor
-    }
-
-    #[track_caller]
-    fn expect(&self, text: &str) {
-        expect(&self.log, text);
-    }
-}
-
-impl Drop for Successor {
-    fn drop(&mut self) {
-        if matches!(self.child.try_wait(), Ok(None)) {
-            process::kill(self.child.id());
-        }
-        drop(self.child.wait());
-    }
-}
+use tests::{Client, DEADLINE, Gateway, Setup, Successor, command, process, program, targets};
 
 #[track_caller]
 fn expect(log: &Lines, text: &str) {
@@ -164,7 +125,7 @@ fn sessions_of_the_old_process_are_ended_by_the_new_one_and_judged_by_its_files(
     assert!(!record.text("detail").contains("socksd"), "in the operator's name: {record}");
     other.expect_echo(b"still permitted");
     gateway.folder().write("policy.yaml", "version: 1\nclients: [{ methods: [none] }]\nrules: []\n");
-    process::signal(successor.child.id(), Signal::HUP);
+    process::signal(successor.pid(), Signal::HUP);
     assert_eq!(gateway.session_of(other.local()).text("cause"), "permit-revoked");
     assert!(gateway.log().wait_for_end(DEADLINE), "it has no session any more");
 }
@@ -176,13 +137,13 @@ fn what_fails_in_the_new_process_leaves_the_old_one_serving() {
     let policy = fs::read_to_string(gateway.folder().file("policy.yaml")).expect("it is there");
     gateway.folder().write("policy.yaml", "version: 1\nclients: nonsense\n");
     let mut mistaken = Successor::start(gateway.folder());
-    assert!(mistaken.log.wait_for_end(DEADLINE));
-    assert_eq!(mistaken.child.wait().expect("a child of ours").code(), Some(78));
+    assert!(mistaken.log().wait_for_end(DEADLINE));
+    assert_eq!(mistaken.code(), Some(78));
     gateway.folder().write("policy.yaml", &policy);
     Client::tunnel(gateway.address(), echo.address).expect_echo(b"served as before");
 
     let killed = Successor::taken_over(gateway.folder());
-    process::kill(killed.child.id());
+    process::kill(killed.pid());
     expect(gateway.log(), "the process that had taken over is gone");
     Client::tunnel(gateway.address(), echo.address).expect_echo(b"served by the old one again");
     tunnel.expect_echo(b"still there");
@@ -215,7 +176,7 @@ fn where_nobody_serves_the_new_process_is_the_first() {
     let folder = setup().write();
     let first = Successor::start(&folder);
     first.expect("\"listening\"");
-    assert!(!first.log.text().contains("taken over"));
+    assert!(!first.log().text().contains("taken over"));
 }
 
 #[test]
