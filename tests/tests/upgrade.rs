@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use serde_json::Value;
 use tests::lines::Lines;
-use tests::{Client, DEADLINE, Gateway, Setup, Successor, command, process, program, targets};
+use tests::{Client, DEADLINE, Folder, Gateway, Setup, Successor, command, process, program, targets};
 
 #[track_caller]
 fn expect(log: &Lines, text: &str) {
@@ -193,4 +193,39 @@ fn a_signal_starts_the_program_anew_and_it_takes_over() {
     };
     tunnel.expect_echo(b"still there");
     process::signal(u32::try_from(successor).expect("a process number"), Signal::TERM);
+}
+
+#[test]
+fn after_a_crash_in_the_midst_of_it_all_sockets_are_taken_again() {
+    let kept = Folder::new();
+    let socket = |name: &str| format!("{{ socket: {} }}", kept.file(name).display());
+    let audit = format!("targets: [{{ kind: file, path: '{}' }}]", kept.file("audit.jsonl").display());
+    let setup = Setup::new()
+        .key("upgrade", &socket("upgrade.sock"))
+        .key("admin", &socket("admin.sock"))
+        .audit(&audit);
+    let (gateway, echo) = (setup.start(), targets::echo());
+    let mut tunnel = Client::tunnel(gateway.address(), echo.address);
+    let mut association = tests::udp::Association::open(gateway.address());
+    let mut successor = Successor::taken_over(gateway.folder());
+    Client::tunnel(gateway.address(), echo.address).expect_echo(b"in the new process");
+    // Both at once, while one still has sessions and tells the other of them.
+    process::kill(gateway.pid());
+    process::kill(successor.pid());
+    assert_eq!(successor.code(), None);
+    assert!(tunnel.receive_all().0.is_empty());
+    assert!(association.control().receive_all().0.is_empty());
+    drop(gateway);
+
+    let again = setup.start();
+    Client::tunnel(again.address(), echo.address).expect_echo(b"as before");
+    let status = again.command(&["status"]).succeeded().text();
+    assert!(status.contains("ready"), "{status}");
+    let _next = Successor::taken_over(again.folder());
+    Client::tunnel(again.address(), echo.address).expect_echo(b"once more");
+    let text = fs::read_to_string(kept.file("audit.jsonl")).expect("it is there");
+    assert!(
+        text.lines().all(|line| serde_json::from_str::<Value>(line).is_ok()),
+        "every line can be read: {text}"
+    );
 }
