@@ -85,6 +85,15 @@ impl Ruleset {
         self.rules.len()
     }
 
+    /// Tells whether any rule limits the octets of a day.
+    pub fn limits_days(&self) -> bool {
+        let mut limits = self.rules.iter().flat_map(|rule| {
+            let terms = &rule.grant.terms;
+            [terms.together, terms.per_identity]
+        });
+        limits.any(|allowance| allowance.daily.is_some())
+    }
+
     /// Tells whether any rule or row of `clients` asks for a group.
     pub fn names_groups(&self) -> bool {
         self.names_groups

@@ -172,6 +172,15 @@ fn warn_of_risks(
     config: &Config<'_>,
     findings: &mut Findings,
 ) {
+    let limits = &config.settings.limits;
+    let has_days = [limits.per_source, limits.per_identity].iter().any(|allowance| allowance.daily.is_some());
+    if (has_days || ruleset.limits_days())
+        && config.settings.quotas.is_none()
+        && let Some(policy) = &config.policy
+    {
+        let message = "octets of a day are limited, and a restart forgets what was used: set `quotas`";
+        findings.warning(&policy.node.place, message);
+    }
     for (name, authenticator) in authenticators.iter().filter(|(name, _)| ruleset.waives_protection(name)) {
         let Some(risk) = authenticator.risk_without_protection() else { continue };
         let Some(entry) = config.auth.iter().find(|entry| entry.name == *name) else { continue };

@@ -85,6 +85,8 @@ fn a_rule_and_a_source_have_their_days_too() {
     let by_source = Setup::new().limit("daily-per-source", "64KiB");
     for (setup, whose) in [(by_rule, "rule"), (by_source, "source")] {
         let (gateway, echo) = (setup.start(), targets::echo());
+        let told = |line: &str| line.contains("a restart forgets what was used: set `quotas`").then_some(());
+        assert!(gateway.log().find(DEADLINE, told).is_some());
         let mut client = Client::tunnel(gateway.address(), echo.address);
         let local = client.local();
         echo_octets(&mut client, 32 * 1024);
