@@ -188,7 +188,7 @@ mod tests {
         let table = [
             (format!("{{\"v\":1,\"day\":{today}}}\n{row}\n{{\"owner\":{{\"iden"), Some((1, 1))),
             (format!("{{\"v\":1,\"day\":{today}}}\n"), Some((0, 0))),
-            (format!("{{\"v\":1,\"day\":1}}\n{row}\n"), Some((0, 0))),
+            (format!("{{\"v\":1,\"day\":\"2020-02-29\"}}\n{row}\n"), Some((0, 0))),
             (format!("{{\"v\":2,\"day\":{today}}}\n{row}\n"), None),
             (row.to_owned(), None),
             (String::new(), None),

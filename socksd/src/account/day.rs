@@ -2,14 +2,13 @@
 
 use std::num::NonZeroU64;
 
-use jiff::Timestamp;
+use jiff::tz::Offset;
+use jiff::{Timestamp, civil};
 use serde::{Deserialize, Serialize};
 
-const SECONDS: i64 = 24 * 3600;
-
-/// A day in UTC, counted from 1970.
+/// A day in UTC.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub(crate) struct Date(i64);
+pub(crate) struct Date(civil::Date);
 
 impl Date {
     pub(crate) fn today() -> Self {
@@ -17,7 +16,7 @@ impl Date {
     }
 
     fn of(time: Timestamp) -> Self {
-        Self(time.as_second().div_euclid(SECONDS))
+        Self(Offset::UTC.to_datetime(time).date())
     }
 }
 
@@ -106,7 +105,7 @@ mod tests {
 
     #[test]
     fn octets_are_there_until_they_are_used_up_and_again_the_next_day() {
-        let (today, tomorrow) = (Date(5), Date(6));
+        let (today, tomorrow) = (date("2026-03-05T12:00:00Z"), date("2026-03-06T12:00:00Z"));
         let mut day = Day { most: NonZeroU64::new(100), ..Day::default() };
         assert!(day.spend(60, today) && day.spend(60, today), "the last ones may be more than are left");
         assert!(day.is_used_up(today) && !day.spend(1, today));
@@ -119,27 +118,27 @@ mod tests {
     #[test]
     fn what_was_used_before_counts_on_its_day_only() {
         let mut day = Day { most: NonZeroU64::new(100), ..Day::default() };
-        day.learn(70, Date(5));
-        day.learn(20, Date(5));
-        day.learn(20, Date(4));
-        assert_eq!((day.used(Date(5)), day.used(Date(6))), (90, 0));
+        day.learn(70, date("2026-03-05T12:00:00Z"));
+        day.learn(20, date("2026-03-05T12:00:00Z"));
+        day.learn(20, date("2026-03-04T12:00:00Z"));
+        assert_eq!((day.used(date("2026-03-05T12:00:00Z")), day.used(date("2026-03-06T12:00:00Z"))), (90, 0));
     }
 
     #[test]
     fn news_are_told_once_and_again_to_somebody_else() {
         let mut day = Day { most: NonZeroU64::new(100), ..Day::default() };
-        day.spend(10, Date(5));
-        assert_eq!((day.news(Date(5)), day.news(Date(5))), (10, 0));
-        day.spend(5, Date(5));
-        assert_eq!(day.news(Date(5)), 5);
+        day.spend(10, date("2026-03-05T12:00:00Z"));
+        assert_eq!((day.news(date("2026-03-05T12:00:00Z")), day.news(date("2026-03-05T12:00:00Z"))), (10, 0));
+        day.spend(5, date("2026-03-05T12:00:00Z"));
+        assert_eq!(day.news(date("2026-03-05T12:00:00Z")), 5);
         day.tell_nobody();
-        assert_eq!(day.news(Date(5)), 15);
+        assert_eq!(day.news(date("2026-03-05T12:00:00Z")), 15);
     }
 
     #[test]
     fn nothing_is_counted_without_a_limit() {
         let mut day = Day::default();
-        assert!(day.spend(u64::MAX, Date(5)));
-        assert_eq!(day.used(Date(5)), 0);
+        assert!(day.spend(u64::MAX, date("2026-03-05T12:00:00Z")));
+        assert_eq!(day.used(date("2026-03-05T12:00:00Z")), 0);
     }
 }
