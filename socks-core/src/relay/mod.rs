@@ -197,7 +197,7 @@ impl Relayer {
     pub fn new(options: &RelayerOptions) -> Self {
         let pools = Pools {
             buffers: BufferPool::new(options.buffer_size.max(1), options.spare_buffers),
-            frames: BufferPool::new(protected::BUFFER, options.spare_buffers),
+            frames: BufferPool::new(sealing::BATCH.max(protected::BUFFER), options.spare_buffers),
             pipes: PipePool::new(options.pipes, options.pipe_size),
         };
         Self { pools, reset_grace: options.reset_grace }

@@ -12,8 +12,7 @@ use super::resealing::Resealing;
 use super::sealing::Sealing;
 use crate::Protection;
 
-/// The size of a buffer for frames, in octets: a batch of sealed messages, or two frames of RFC 1961's
-/// greatest length.
+/// How many octets of frames are received together: eight of our own, or two of RFC 1961's greatest length.
 pub(super) const BUFFER: usize = 132 * 1024;
 /// How many octets one direction opens or seals before it lets other tasks run: about 100 µs of computing.
 pub(super) const QUANTUM: usize = 128 * 1024;

@@ -2,24 +2,33 @@
 
 use std::array;
 use std::io::{self, IoSliceMut};
+use std::ops::Range;
 use std::task::{Context, Poll, ready};
 
 use super::buffer::Buffer;
 use super::path::{Fault, Path, Quantum};
 use super::pieces::Pieces;
-use super::protected::{BUFFER, QUANTUM};
+use super::protected::QUANTUM;
 use crate::{Protection, SealError, Sealing as Message};
 
 /// The most octets of user data in one frame; less if the protection wants less.
 pub(super) const MESSAGE: usize = 16 * 1024;
-/// The most messages that are sealed together and sent with one write.
-const LANES: usize = 8;
+/// The most messages that are read together and sent with one write: the reader sleeps while we seal, and waking it
+/// costs as much as sealing some KiB. On loopback 16 take a sixth less processor time than 8.
+const LANES: usize = 16;
+/// The most messages that are sealed before other tasks have their turn.
+const SEALED_AT_ONCE: usize = QUANTUM / MESSAGE;
+
+/// The size of a buffer for them, in octets, with some room around each message.
+pub(super) const BATCH: usize = LANES * (MESSAGE + 512);
 
 /// The direction that seals.
 pub(super) struct Sealing<'a> {
     path: Path<'a>,
-    /// Frames that are being written.
+    /// What was read, then frames that are being written.
     buffer: Option<Buffer<'a>>,
+    /// Which octets of what was read are not sealed yet; it begins with a message.
+    unsealed: Range<usize>,
     frames: Pieces,
     /// Octets that were read before the tunnel was there.
     early: Vec<u8>,
@@ -41,7 +50,7 @@ impl Layout {
         let room = protection.seal.room();
         let message = protection.seal.max_plaintext().clamp(1, MESSAGE);
         let stride = room.head + message + room.tail;
-        Self { head: room.head, message, stride, lanes: (BUFFER / stride).clamp(1, LANES) }
+        Self { head: room.head, message, stride, lanes: (BATCH / stride).clamp(1, LANES) }
     }
 
     /// How many octets of `total` go into each message.
@@ -53,7 +62,8 @@ impl Layout {
 impl<'a> Sealing<'a> {
     /// A direction in which nothing has come yet but some octets.
     pub(super) fn new(path: Path<'a>, early: Vec<u8>) -> Self {
-        Self { path, buffer: None, frames: Pieces::default(), early, ended: false, abandoned: false }
+        let frames = Pieces::default();
+        Self { path, buffer: None, unsealed: 0..0, frames, early, ended: false, abandoned: false }
     }
 
     /// Moves what can be moved; `Ready(Ok(()))` is the end in order.
@@ -84,17 +94,21 @@ impl<'a> Sealing<'a> {
     fn poll_moves(&mut self, protection: &mut Protection, cx: &mut Context<'_>) -> Poll<Result<(), Fault>> {
         let mut quantum = Quantum::new(QUANTUM);
         while !self.ended {
-            ready!(self.poll_deliver(cx)).map_err(Fault::Sink)?;
+            if self.unsealed.is_empty() {
+                ready!(self.poll_deliver(cx)).map_err(Fault::Sink)?;
+            }
             ready!(quantum.poll_left(cx));
             let layout = Layout::of(protection);
+            if !self.unsealed.is_empty() {
+                quantum.count(self.seal(protection, layout).map_err(Fault::Seal)?);
+                continue;
+            }
             let read = match self.take_early(layout) {
                 0 => ready!(self.poll_read(layout, cx)).map_err(Fault::Source)?,
                 taken => taken,
             };
-            quantum.count(read);
-            if read > 0 {
-                self.seal(protection, layout, read).map_err(Fault::Seal)?;
-            } else {
+            self.unsealed = 0..read;
+            if read == 0 {
                 self.ended = true;
                 self.buffer = None;
                 if !self.abandoned {
@@ -154,21 +168,24 @@ impl<'a> Sealing<'a> {
         polled
     }
 
-    /// Makes frames of what was read.
-    fn seal(&mut self, protection: &mut Protection, layout: Layout, read: usize) -> Result<(), SealError> {
-        let Some(buffer) = &mut self.buffer else { return Ok(()) };
-        let lengths = layout.lengths(read);
-        let mut lanes = buffer.held_mut().chunks_exact_mut(layout.stride);
+    /// Makes frames of some of what was read, and tells of how many octets.
+    fn seal(&mut self, protection: &mut Protection, layout: Layout) -> Result<usize, SealError> {
+        let Some(buffer) = &mut self.buffer else { return Err(SealError::Room) };
+        let Range { start, end } = self.unsealed;
+        let total = (end - start).min(SEALED_AT_ONCE * layout.message);
+        let (first, lengths) = (start / layout.message, layout.lengths(total));
+        let mut lanes = buffer.held_mut().chunks_exact_mut(layout.stride).skip(first);
         let mut messages = lengths.map(|len| Message {
             buffer: lanes.next().unwrap_or_default(),
             range: layout.head..layout.head + len,
         });
-        let count = read.div_ceil(layout.message);
+        let count = total.div_ceil(layout.message);
         protection.seal_all(messages.get_mut(..count).ok_or(SealError::Room)?)?;
-        for (lane, (message, len)) in messages.iter().zip(lengths).take(count).enumerate() {
-            let start = lane * layout.stride;
-            self.frames.push(start + message.range.start..start + message.range.end, len);
+        for (lane, (message, len)) in (first..).zip(messages.iter().zip(lengths)).take(count) {
+            let place = lane * layout.stride;
+            self.frames.push(place + message.range.start..place + message.range.end, len);
         }
-        Ok(())
+        self.unsealed.start += total;
+        Ok(total)
     }
 }

@@ -16,7 +16,7 @@ use crate::site::alice;
 /// The user data of one message, as the gateway's and our client's own.
 pub(crate) const MESSAGE: usize = 16 * 1024;
 /// The messages that are sealed together.
-pub(crate) const LANES: usize = 8;
+pub(crate) const LANES: usize = 16;
 
 /// The client's end.
 pub(crate) struct Tunnel {
