@@ -75,18 +75,28 @@ test: need-test dante build ## Runs every test, with bounded copies of the long 
 
 test-long: need-long dante build ## Runs what takes long: large loads, soaks, and a round of each benchmark.
 	SOCKSD_TEST_PROFILE=release $(CARGO) test --locked --release -p tests $(LONG_TESTS) -- --ignored --test-threads=1
-	$(CARGO) bench --locked -p tests --bench relay -- --rounds 1
-	$(CARGO) bench --locked -p tests --bench connections -- --rounds 1
-	$(CARGO) bench --locked -p tests --bench gssapi -- --rounds 1
-	$(CARGO) bench --locked -p tests --bench udp -- --rounds 1
+	$(COMPARE_BUILD)
+	$(COMPARE) --quick
 
 .PHONY: screenshots
 screenshots: need-test build ## Makes the pictures of the admin page anew: docs/images.
 	@$(NEED) $(PICTURE_NEEDS)
 	SOCKSD_TEST_PROFILE=release $(CARGO) test --locked -p tests --test screenshots -- --ignored
 
-bench: need-test dante build ## Measures the gateway beside microsocks, danted, and Dante with Kerberos.
-	$(CARGO) bench --locked -p tests
+# In one call with the programs, so that their dependencies are not built once more.
+COMPARE_BUILD = $(CARGO) build --release --locked -p socksd -p socks-client -p krb-testenv -p tests \
+	--bin socksd --bin splice-relay --bin compare
+COMPARE = $(OUT)/release/compare $(BENCH)
+
+bench: need-test dante build ## Measures the gateway beside other SOCKS servers: half an hour; docs/performance.md.
+	$(COMPARE_BUILD)
+	$(COMPARE)
 
 bench-check: need-test dante build ## As bench, and fails when a bound is missed; for a quiet machine.
-	$(CARGO) bench --locked -p tests -- --check
+	$(COMPARE_BUILD)
+	$(COMPARE) --check
+
+.PHONY: bench-pictures
+bench-pictures: need-test dante build ## As bench, and makes the pictures and tables of docs/performance.md anew.
+	$(COMPARE_BUILD)
+	$(COMPARE) --pictures docs

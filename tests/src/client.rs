@@ -66,7 +66,11 @@ impl Client {
         Self::over(socket.into())
     }
 
-    fn over(stream: TcpStream) -> Self {
+    /// On a connection that is there already.
+    ///
+    /// # Panics
+    /// When it is none any more.
+    pub fn over(stream: TcpStream) -> Self {
         stream.set_read_timeout(Some(DEADLINE)).expect("not zero");
         stream.set_write_timeout(Some(DEADLINE)).expect("not zero");
         stream.set_nodelay(true).expect("a socket");
@@ -93,6 +97,11 @@ impl Client {
         assert_eq!(self.greet(&[0x00]), 0x00, "no authentication is accepted");
         let reply = self.connect_to(target);
         assert_eq!(reply.code, 0x00, "the request for {target} is granted");
+    }
+
+    /// The socket alone.
+    pub fn into_stream(self) -> TcpStream {
+        self.stream
     }
 
     /// The socket itself.

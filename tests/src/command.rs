@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io::{Read, Write};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::thread;
@@ -95,12 +96,15 @@ fn finish(mut child: Child) -> Finished {
 /// # Panics
 /// When it is not installed: a test that cannot run says so.
 #[track_caller]
-pub fn tool(name: &str) -> std::path::PathBuf {
+pub fn tool(name: &str) -> PathBuf {
+    find(name)
+        .unwrap_or_else(|| panic!("`{name}` is not installed: `make test` installs what the tests need"))
+}
+
+/// As [`tool`], for one that may be missing.
+pub fn find(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let extra = ["/usr/local/sbin", "/usr/sbin", "/sbin"].map(Into::into);
-    std::env::split_paths(&path)
-        .chain(extra)
-        .map(|folder| folder.join(name))
-        .find(|file| file.is_file())
-        .unwrap_or_else(|| panic!("`{name}` is not installed: `make test` installs what the tests need"))
+    let folders = std::env::split_paths(&path).chain(extra);
+    folders.map(|folder| folder.join(name)).find(|file| file.is_file())
 }

@@ -245,7 +245,7 @@ impl Socksify {
 /// # Panics
 /// When Dante was not built: a test that cannot run says so.
 #[track_caller]
-fn program(name: &str) -> PathBuf {
+pub fn program(name: &str) -> PathBuf {
     let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let cache = || variable("XDG_CACHE_HOME").or_else(|| Some(variable("HOME")?.join(".cache")));
     let place = variable("SOCKSD_DANTE").or_else(|| Some(cache()?.join(CACHED)));

@@ -5,6 +5,7 @@
 //! No port is fixed and nothing waits by sleeping for a while and hoping.
 
 pub mod audit;
+pub mod bench;
 pub mod browser;
 pub mod client;
 pub mod command;
@@ -15,7 +16,6 @@ pub mod ftp;
 pub mod gateway;
 pub mod kerberos;
 pub mod lines;
-pub mod measure;
 pub mod namespace;
 pub mod pattern;
 pub mod process;

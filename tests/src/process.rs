@@ -1,8 +1,10 @@
 //! Signals to processes, and what `/proc` tells of them.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::time::Duration;
 
+use nix::time::ClockId;
 use rustix::process::{Pid, Resource, Rlimit, Signal};
 
 /// Sends a signal; a process that is gone already is no mistake.
@@ -30,8 +32,12 @@ pub fn signal_group(leader: u32, signal: Signal) {
 /// When the process is gone.
 pub fn resident(pid: u32) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("the process lives");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("it has memory");
-    line.split_whitespace().next().and_then(|text| text.parse::<u64>().ok()).expect("a number of KiB") * 1024
+    kibibytes(&status, "VmRSS:").expect("it has memory") * 1024
+}
+
+fn kibibytes(text: &str, key: &str) -> Option<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix(key))?;
+    line.split_whitespace().next()?.parse().ok()
 }
 
 /// How many descriptors a process has open.
@@ -44,15 +50,47 @@ pub fn descriptors(pid: u32) -> usize {
 
 /// The CPU time that a process and all its children have taken, in user and kernel mode.
 ///
-/// Children that have ended count once they were waited for.
+/// It is the kernel's own clock of each process, in nanoseconds, which counts threads that have ended, too.
+/// Children that have ended count once they were waited for, in steps of 10 ms.
 pub fn cpu_time(pid: u32) -> Duration {
-    let own: u64 = fields(pid).map_or(0, |fields| {
-        // proc_pid_stat(5): utime, stime, cutime and cstime are fields 14 to 17, the third is the first here.
-        fields.iter().skip(11).take(4).filter_map(|text| text.parse::<u64>().ok()).sum()
+    let own = i32::try_from(pid).ok().and_then(|pid| time_of(nix::unistd::Pid::from_raw(pid)));
+    let ended: u64 = fields(pid).map_or(0, |fields| {
+        // proc_pid_stat(5): cutime and cstime are fields 16 and 17, the third is the first here.
+        fields.iter().skip(13).take(2).filter_map(|text| text.parse::<u64>().ok()).sum()
     });
     // The unit is sysconf(_SC_CLK_TCK), which is 100 on every Linux.
-    let own = Duration::from_millis(own * 10);
-    children(pid).into_iter().map(cpu_time).sum::<Duration>() + own
+    let ended = Duration::from_millis(ended * 10);
+    children(pid).into_iter().map(cpu_time).sum::<Duration>() + ended + own.unwrap_or_default()
+}
+
+fn time_of(pid: nix::unistd::Pid) -> Option<Duration> {
+    Some(ClockId::pid_cpu_clock_id(pid).ok()?.now().ok()?.into())
+}
+
+/// The CPU time of this process without its children.
+pub fn own_time() -> Duration {
+    ClockId::CLOCK_PROCESS_CPUTIME_ID.now().expect("every process has this clock").into()
+}
+
+/// The CPU time of each thread of this process that lives, by its number.
+pub fn thread_times() -> BTreeMap<u32, Duration> {
+    let tasks = fs::read_dir("/proc/self/task").expect("/proc is there");
+    let time = |task: &fs::DirEntry| {
+        let times = fs::read_to_string(task.path().join("schedstat")).ok()?;
+        let nanoseconds = times.split(' ').next()?.parse().ok()?;
+        Some((task.file_name().to_str()?.parse().ok()?, Duration::from_nanos(nanoseconds)))
+    };
+    tasks.flatten().filter_map(|task| time(&task)).collect()
+}
+
+/// The memory of a process and all its children, in octets: what they share counts once.
+///
+/// Of a process that does not show what it shares with others, all that is resident counts.
+pub fn memory(pid: u32) -> u64 {
+    let own = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok();
+    let own = own.and_then(|text| kibibytes(&text, "Pss:"));
+    let own = own.or_else(|| kibibytes(&fs::read_to_string(format!("/proc/{pid}/status")).ok()?, "VmRSS:"));
+    own.unwrap_or(0) * 1024 + children(pid).into_iter().map(memory).sum::<u64>()
 }
 
 /// The living children of a process.

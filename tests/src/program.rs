@@ -29,6 +29,11 @@ pub fn workspace() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the tests have a folder of their own")
 }
 
+/// The folder for what is made from the tree.
+pub fn target() -> PathBuf {
+    own_place().0
+}
+
 fn build(package: &str, program: &str) -> PathBuf {
     let (target, own_profile) = own_place();
     let profile = std::env::var("SOCKSD_TEST_PROFILE").unwrap_or(own_profile);
@@ -50,8 +55,9 @@ fn build(package: &str, program: &str) -> PathBuf {
 /// The target folder that this test lies in, and the profile it was built with.
 fn own_place() -> (PathBuf, String) {
     let own = std::env::current_exe().expect("a test knows where it lies");
-    // TARGET/debug/deps/test-0123456789abcdef
-    let folder = own.ancestors().nth(2).expect("cargo puts tests three levels deep");
+    // TARGET/debug/deps/test-0123456789abcdef, or TARGET/debug/program
+    let folder = own.parent().filter(|folder| !folder.ends_with("deps")).or_else(|| own.ancestors().nth(2));
+    let folder = folder.expect("cargo puts tests three levels deep");
     let target = folder.parent().expect("cargo puts tests three levels deep").to_owned();
     let profile = match folder.file_name().and_then(|name| name.to_str()) {
         Some("debug") | None => "dev".into(),

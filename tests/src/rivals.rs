@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use crate::{DEADLINE, Folder, command, process};
+use crate::{DEADLINE, Folder, command, process, program};
 
 /// A running server of somebody else's; it is ended when this is dropped.
 #[derive(Debug)]
@@ -51,6 +51,62 @@ impl Rival {
         let mut command = Command::new(command::tool("danted"));
         command.arg("-f").arg(config).arg("-p").arg(folder.file("danted.pid"));
         Self::start(&mut command, address, folder)
+    }
+
+    /// The relay of a few lines that does nothing but splice(2), for what the kernel's own work costs.
+    ///
+    /// # Panics
+    /// When it does not come up.
+    pub fn splice() -> Self {
+        let address = free_address();
+        let mut command = Command::new(program::built_of("tests", "splice-relay"));
+        Self::start(command.arg(address.to_string()), address, Folder::new())
+    }
+
+    /// hev-socks5-server with a thread for each processor; `None` when it is not on the PATH.
+    ///
+    /// # Panics
+    /// When it does not come up.
+    pub fn hev() -> Option<Self> {
+        let program = command::find("hev-socks5-server")?;
+        let (folder, address) = (Folder::new(), free_address());
+        let workers = thread::available_parallelism().map_or(1, usize::from);
+        let config = folder.write(
+            "hev.yml",
+            &format!(
+                "main:\n  workers: {workers}\n  port: {}\n  listen-address: '127.0.0.1'\n\
+                 misc:\n  log-level: error\n  limit-nofile: 20000\n",
+                address.port()
+            ),
+        );
+        Some(Self::start(Command::new(program).arg(config), address, folder))
+    }
+
+    /// 3proxy without a log; `None` when it is not on the PATH.
+    ///
+    /// # Panics
+    /// When it does not come up.
+    pub fn three_proxy() -> Option<Self> {
+        let program = command::find("3proxy")?;
+        let (folder, address) = (Folder::new(), free_address());
+        let line = format!("socks -i127.0.0.1 -p{}", address.port());
+        let config = folder.write("3proxy.cfg", &format!("maxconn 20000\nauth none\n{line}\n"));
+        Some(Self::start(Command::new(program).arg(config), address, folder))
+    }
+
+    /// The client of shadowsocks-rust with a list that sends everything directly, so that its own server is
+    /// never asked: a plain SOCKS server. `None` when it is not on the PATH.
+    ///
+    /// # Panics
+    /// When it does not come up.
+    pub fn sslocal() -> Option<Self> {
+        let program = command::find("sslocal")?;
+        let (folder, address) = (Folder::new(), free_address());
+        let list = folder.write("direct.acl", "[bypass_all]\n");
+        let mut command = Command::new(program);
+        command.args(["-U", "--local-addr"]).arg(address.to_string());
+        command.args(["--server-addr", "127.0.0.1:9", "--encrypt-method", "none", "--acl"]).arg(list);
+        Some(Self::start(&mut command, address, folder))
     }
 
     /// Debian's haproxy before a gateway: it comes from `source`, looks after the gateway all the time, and says

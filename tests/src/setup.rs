@@ -10,6 +10,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use crate::lines::Lines;
+use crate::rivals::{Rival, free_address};
 use crate::{DEADLINE, Folder, Gateway, command, process, program};
 
 /// Permits everything to everybody, loopback too: for tests that are not about the policy.
@@ -28,7 +29,7 @@ pub struct Setup {
     policy: String,
     limits: Vec<(String, String)>,
     level: &'static str,
-    listener: &'static str,
+    listener: String,
     listener_keys: String,
     users: Vec<(String, String)>,
     user_id: Option<u32>,
@@ -54,7 +55,7 @@ impl Setup {
             policy: PERMIT_ALL.into(),
             limits: vec![("max-sessions-per-source".into(), "100000".into())],
             level: "info",
-            listener: "127.0.0.1:0",
+            listener: "127.0.0.1:0".into(),
             listener_keys: String::new(),
             users: Vec::new(),
             user_id: None,
@@ -111,6 +112,12 @@ impl Setup {
         self
     }
 
+    /// Writes no records to a file: they stand in the log alone.
+    pub fn without_audit(mut self) -> Self {
+        self.audit.clear();
+        self
+    }
+
     /// How much is logged.
     pub fn level(mut self, level: &'static str) -> Self {
         self.level = level;
@@ -118,8 +125,8 @@ impl Setup {
     }
 
     /// The listener's address.
-    pub fn listener(mut self, address: &'static str) -> Self {
-        self.listener = address;
+    pub fn listener(mut self, address: &str) -> Self {
+        self.listener = address.into();
         self
     }
 
@@ -222,6 +229,19 @@ impl Setup {
             panic!("the gateway does not listen:\n{}", log.text());
         };
         Gateway::new(child, address, folder, log)
+    }
+
+    /// Starts it as servers of other people are started: on a free port, with a log of warnings that nobody reads,
+    /// so that a measurement has nothing beside the gateway itself.
+    ///
+    /// # Panics
+    /// When it does not come up.
+    #[track_caller]
+    pub fn start_quiet(self) -> Rival {
+        let address = free_address();
+        let setup = self.listener(&address.to_string()).level("warn");
+        let folder = setup.write();
+        Rival::start(&mut setup.command(&folder), address, folder)
     }
 
     fn command(&self, folder: &Folder) -> Command {

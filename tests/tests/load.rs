@@ -6,7 +6,7 @@ use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, TcpStream};
 use std::time::{Duration, Instant};
 
-use tests::measure::median;
+use tests::bench::median;
 use tests::targets::Server;
 use tests::{Client, Gateway, Setup, process, targets};
 

@@ -12,57 +12,52 @@ use std::time::{Duration, Instant};
 use socks_client::Level;
 use socks_core::relay::Way;
 use tests::DEADLINE;
-use tests::measure::{self, Bounds, Options, Series, median_of, print};
+use tests::bench::{Contender, Quantity, Sample};
 
-use crate::accepts;
-use crate::carry::{Targets, thread_time};
-use crate::site::Site;
-use crate::tunnel::Tunnel;
+use super::accepts;
+use super::carry::{Targets, thread_time};
+use super::site::Site;
+use super::tunnel::Tunnel;
+use crate::bench::Bench;
 
+pub(super) const NAME: &str = "gssapi/flood";
 /// Connections of the flood at a time.
 const CONNECTIONS: u32 = 4;
 /// Logins per second of all of them; their own work must leave the processors to the gateway.
 const RATE: u32 = 2000;
 /// What the tunnel carries in one measurement.
-const AMOUNT: u64 = 1 << 30;
-/// The least part of its rate that a tunnel keeps.
-const BOUND: f64 = 0.8;
+const AMOUNT: u64 = 1 << 29;
+/// The tunnel without a flood, and with one.
+const CASES: [&str; 2] = ["alone", "in-a-flood"];
 
 /// Measures the tunnel's rate, alone and in the flood.
-pub(crate) fn measure(site: &Site, options: Options, bounds: &mut Bounds) {
-    let (gateway, targets) = (site.gateway("socksd", "own"), Targets::start());
-    let login = bad_login();
-    let mut floods = Vec::new();
-    let all = measure::turns(&[false, true], options.rounds, |&flooded| {
-        let carry = || rate(gateway.address, &targets);
-        if !flooded {
+pub(super) fn measure(bench: &mut Bench, site: &Site) {
+    if !bench.options.want(NAME) {
+        return;
+    }
+    let (gateway, targets, login) = (site.gateway(Contender::OURS), Targets::start(), bad_login());
+    let title = format!("A tunnel at confidentiality, and {RATE} bad logins a second wanted");
+    bench.scenario([NAME, &title], &CASES, |case| {
+        let carry = || rate(&gateway, &targets);
+        if *case == "alone" {
             return carry();
         }
-        let (rate, flood) = in_flood(gateway.address, &login, carry);
-        floods.push(flood);
-        rate
+        let (sample, flood) = in_flood(gateway.address().expect("a server"), &login, carry);
+        sample.note(flood)
     });
-    let named = ["alone", "in a flood"].into_iter().zip(all);
-    let series: Vec<_> = named.map(|(name, figures)| Series { name, figures }).collect();
-    print(format!("MiB per second of a tunnel, {RATE} bad logins a second wanted"), &series);
-    println!(
-        "bad logins a second, and the part of a processor that their clients took: {}",
-        floods.join(", ")
-    );
-    let kept = median_of(&series, "in a flood") / median_of(&series, "alone");
-    bounds.at_least("flood: part of its rate that a tunnel keeps", kept, BOUND);
 }
 
-fn rate(gateway: SocketAddr, targets: &Targets) -> f64 {
-    let tunnel = Tunnel::open(gateway, Level::Confidentiality, targets.address(Way::Down));
-    let carried = targets.carry(tunnel, Way::Down, AMOUNT);
+fn rate(gateway: &Contender, targets: &Targets) -> Sample {
+    let address = gateway.address().expect("a server");
+    let tunnel = Tunnel::open(address, Level::Confidentiality, targets.address(Way::Down));
+    let window = targets.carry(vec![tunnel], (Way::Down, AMOUNT), &|| gateway.cpu_time());
     #[expect(clippy::cast_precision_loss, reason = "a GiB")]
-    let mibs = AMOUNT as f64 / f64::from(1 << 20);
-    mibs / carried.wall.as_secs_f64()
+    let gibs = AMOUNT as f64 / f64::from(1 << 30);
+    Sample::new().with(Quantity::Rate, gibs / window.wall.as_secs_f64(), "GiB/s")
 }
 
 /// Does something while the flood lasts, and tells how the flood was.
-fn in_flood(gateway: SocketAddr, login: &[u8], work: impl FnOnce() -> f64) -> (f64, String) {
+fn in_flood(gateway: SocketAddr, login: &[u8], work: impl FnOnce() -> Sample) -> (Sample, String) {
     let (over, done, start) = (AtomicBool::new(false), AtomicU64::new(0), Instant::now());
     thread::scope(|scope| {
         let flood = || {
@@ -82,7 +77,8 @@ fn in_flood(gateway: SocketAddr, login: &[u8], work: impl FnOnce() -> f64) -> (f
         let wall = start.elapsed().as_secs_f64();
         #[expect(clippy::cast_precision_loss, reason = "some thousand")]
         let logins = done.load(Ordering::Relaxed) as f64 / wall;
-        (result, format!("{logins:.0} {:.2}", cpu.as_secs_f64() / wall))
+        let part = cpu.as_secs_f64() / wall;
+        (result, format!("{logins:.0} bad logins a second, whose clients took {part:.2} of a processor"))
     })
 }
 

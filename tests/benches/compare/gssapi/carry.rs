@@ -1,39 +1,29 @@
-//! Targets for one stream at a time, and the clock around what they send and receive.
+//! Targets for protected streams, and the clocks around what they send and receive.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Mutex;
 use std::sync::mpsc::{self, Receiver};
-use std::time::{Duration, Instant};
+use std::thread;
+use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
 use socks_core::relay::Way;
+use tests::bench::{Clocks, Window};
 use tests::{DEADLINE, targets};
 
-use crate::tunnel::{Tunnel, discard};
-
-/// What an upload seals before it sends it, in octets.
-const BATCH: u64 = 64 << 20;
+use super::tunnel::{Tunnel, discard};
 
 /// A target that sends as many zeros as it is asked for and ends, and one that tells when it has received as many
 /// octets as were announced. Both are spoken to in numbers of 8 octets.
-pub(crate) struct Targets {
+pub(super) struct Targets {
     source: SocketAddr,
     sink: SocketAddr,
     arrived: Mutex<Receiver<()>>,
 }
 
-/// The time that some user data took.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Carried {
-    /// From the first octet to the last.
-    pub(crate) wall: Duration,
-    /// The processor time of the client's thread meanwhile.
-    pub(crate) client: Duration,
-}
-
 impl Targets {
-    pub(crate) fn start() -> Self {
+    pub(super) fn start() -> Self {
         let source = targets::serve(|stream, _| send(stream));
         let (tell, arrived) = mpsc::channel();
         let sink = targets::serve(move |mut stream, _| {
@@ -47,43 +37,55 @@ impl Targets {
     }
 
     /// The target for octets that go this way.
-    pub(crate) fn address(&self, way: Way) -> SocketAddr {
+    pub(super) fn address(&self, way: Way) -> SocketAddr {
         match way {
             Way::Down => self.source,
             Way::Up => self.sink,
         }
     }
 
-    /// Carries so many octets through a tunnel to [`address`](Self::address).
-    pub(crate) fn carry(&self, mut tunnel: Tunnel, way: Way, octets: u64) -> Carried {
-        match way {
-            Way::Down => {
-                let asked = tunnel.sealed(&octets.to_be_bytes());
-                timed(|| {
-                    tunnel.send(&asked);
+    /// Carries so many octets through each of these tunnels to [`address`](Self::address), all at the same time.
+    ///
+    /// `server` tells the server's processor time.
+    pub(super) fn carry(
+        &self,
+        tunnels: Vec<Tunnel>,
+        (way, octets): (Way, u64),
+        server: &dyn Fn() -> Duration,
+    ) -> Window {
+        let streams = tunnels.len();
+        let loads: Vec<_> = tunnels
+            .into_iter()
+            .map(|mut tunnel| {
+                let sealed = match way {
+                    Way::Down => tunnel.sealed(&octets.to_be_bytes()),
+                    Way::Up => tunnel.sealed(&announced(octets)),
+                };
+                (tunnel, sealed)
+            })
+            .collect();
+        let clocks = Clocks::begin(server());
+        let busiest = thread::scope(|scope| {
+            let load = |(mut tunnel, sealed): (Tunnel, Vec<u8>)| {
+                tunnel.send(&sealed);
+                if way == Way::Down {
                     let came = tunnel.drain();
                     assert!(came >= octets, "the server ended after {came} of {octets} octets");
-                })
-            }
-            Way::Up => {
-                let mut all = Carried { wall: Duration::ZERO, client: Duration::ZERO };
-                for batch in batches(octets) {
-                    let sealed = tunnel.sealed(&announced(batch));
-                    let one = timed(|| {
-                        tunnel.send(&sealed);
-                        let arrived = self.arrived.lock().expect("nobody else carries");
-                        arrived.recv_timeout(DEADLINE).expect("all octets arrive");
-                    });
-                    all = Carried { wall: all.wall + one.wall, client: all.client + one.client };
                 }
-                all
+                // The tunnel stays open until all has arrived.
+                (tunnel, thread_time())
+            };
+            let threads: Vec<_> = loads.into_iter().map(|it| scope.spawn(move || load(it))).collect();
+            if way == Way::Up {
+                let arrived = self.arrived.lock().expect("nobody else carries");
+                (0..streams).for_each(|_| arrived.recv_timeout(DEADLINE).expect("all octets arrive"));
             }
-        }
+            threads.into_iter().map(|thread| thread.join().expect("a stream is carried").1).max()
+        });
+        let window = clocks.end(server());
+        // Threads that have ended are not among those that the clocks know.
+        Window { busiest: busiest.unwrap_or_default().max(window.busiest), ..window }
     }
-}
-
-fn batches(octets: u64) -> impl Iterator<Item = u64> {
-    (0..octets.div_ceil(BATCH)).map(move |number| BATCH.min(octets - number * BATCH))
 }
 
 /// So many zeros with their number before them.
@@ -112,14 +114,8 @@ fn number(stream: &mut TcpStream) -> Option<u64> {
     Some(u64::from_be_bytes(octets))
 }
 
-fn timed(work: impl FnOnce()) -> Carried {
-    let (start, before) = (Instant::now(), thread_time());
-    work();
-    Carried { wall: start.elapsed(), client: thread_time().saturating_sub(before) }
-}
-
 /// The processor time that this thread has used.
-pub(crate) fn thread_time() -> Duration {
+pub(super) fn thread_time() -> Duration {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0))
 }

@@ -11,26 +11,26 @@ use socks_core::{ClientIo, ClientStream};
 use tests::targets;
 use tokio::runtime::{Builder, Runtime};
 
-use crate::tunnel::{LANES, MESSAGE, Tunnel};
+use super::tunnel::{LANES, MESSAGE, Tunnel};
 
-/// By this name the thread is found whose time counts.
-const THREADS: &str = "copying";
+/// Its name beside the servers, by which also the thread is found whose time counts.
+pub(super) const NAME: &str = "copying";
 
 /// A relay on a thread of its own, as one session in a gateway is.
-pub(crate) struct Copying {
+pub(super) struct Copying {
     relayer: Arc<Relayer>,
     runtime: Runtime,
 }
 
 impl Copying {
-    pub(crate) fn start() -> Self {
+    pub(super) fn start() -> Self {
         let options = RelayerOptions { pipes: 0, buffer_size: LANES * MESSAGE, ..RelayerOptions::default() };
-        let runtime = Builder::new_multi_thread().worker_threads(1).thread_name(THREADS).enable_all().build();
+        let runtime = Builder::new_multi_thread().worker_threads(1).thread_name(NAME).enable_all().build();
         Self { relayer: Arc::new(Relayer::new(&options)), runtime: runtime.expect("a runtime can be made") }
     }
 
     /// A tunnel to a target.
-    pub(crate) fn tunnel(&self, target: SocketAddr) -> Tunnel {
+    pub(super) fn tunnel(&self, target: SocketAddr) -> Tunnel {
         let listener = targets::listen();
         let far = TcpStream::connect(listener.local_addr().expect("it is bound")).expect("it listens");
         let (client, _) = listener.accept().expect("it was connected to");
@@ -48,13 +48,13 @@ impl Copying {
     }
 
     /// The processor time that its thread has used.
-    pub(crate) fn cpu_time(&self) -> Duration {
+    pub(super) fn cpu_time(&self) -> Duration {
         let tasks = fs::read_dir("/proc/self/task").expect("/proc is there");
         let nanoseconds = tasks.flatten().map(|task| {
             let name = fs::read_to_string(task.path().join("comm")).unwrap_or_default();
             let times = fs::read_to_string(task.path().join("schedstat")).unwrap_or_default();
             let running = times.split(' ').next().and_then(|time| time.parse().ok()).unwrap_or(0);
-            if name.trim() == THREADS { running } else { 0 }
+            if name.trim() == NAME { running } else { 0 }
         });
         Duration::from_nanos(nanoseconds.sum())
     }

@@ -1,7 +1,6 @@
 //! A tunnel through a server, with its client's end in blocking octets.
 //!
-//! So that the client never is what limits a server: what it sends was sealed before the clock runs, and what it
-//! receives is thrown away without being read. That the octets are right is for the tests to show.
+//! What it receives is thrown away without being read. That the octets are right is for the tests to show.
 
 use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
@@ -11,22 +10,22 @@ use socks_client::{Level, Parts};
 use socks_core::{ClientStream, ProtectedStream, Protection, Sealing};
 use tokio::runtime::Builder;
 
-use crate::site::alice;
+use super::site::alice;
 
 /// The user data of one message, as the gateway's and our client's own.
-pub(crate) const MESSAGE: usize = 16 * 1024;
+pub(super) const MESSAGE: usize = 16 * 1024;
 /// The messages that are sealed together.
-pub(crate) const LANES: usize = 16;
+pub(super) const LANES: usize = 16;
 
 /// The client's end.
-pub(crate) struct Tunnel {
+pub(super) struct Tunnel {
     socket: TcpStream,
     protection: Option<Protection>,
 }
 
 impl Tunnel {
     /// Logs in and connects.
-    pub(crate) fn open(server: SocketAddr, level: Level, target: SocketAddr) -> Self {
+    pub(super) fn open(server: SocketAddr, level: Level, target: SocketAddr) -> Self {
         let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime can be made");
         let (socket, protection) = runtime.block_on(async {
             let connection = alice(server, level).connect(target.into()).await;
@@ -41,12 +40,12 @@ impl Tunnel {
     }
 
     /// A client's end without protection.
-    pub(crate) fn plain(socket: TcpStream) -> Self {
+    pub(super) fn plain(socket: TcpStream) -> Self {
         Self { socket, protection: None }
     }
 
     /// What a client sends for this user data.
-    pub(crate) fn sealed(&mut self, octets: &[u8]) -> Vec<u8> {
+    pub(super) fn sealed(&mut self, octets: &[u8]) -> Vec<u8> {
         let Some(protection) = &mut self.protection else { return octets.to_vec() };
         let room = protection.seal.room();
         let mut sealed = Vec::with_capacity(octets.len() + octets.len() / 64);
@@ -70,18 +69,23 @@ impl Tunnel {
     }
 
     /// Sends what was sealed.
-    pub(crate) fn send(&mut self, sealed: &[u8]) {
+    pub(super) fn send(&mut self, sealed: &[u8]) {
         self.socket.write_all(sealed).expect("the server takes octets");
     }
 
+    /// The socket, once more.
+    pub(super) fn socket(&self) -> TcpStream {
+        self.socket.try_clone().expect("a descriptor is left")
+    }
+
     /// Receives until the end, and counts what came, protection and all.
-    pub(crate) fn drain(&mut self) -> u64 {
+    pub(super) fn drain(&mut self) -> u64 {
         discard(&self.socket, u64::MAX)
     }
 }
 
 /// Receives so many octets, or all until the end, without copying them; gives how many came.
-pub(crate) fn discard(socket: &TcpStream, octets: u64) -> u64 {
+pub(super) fn discard(socket: &TcpStream, octets: u64) -> u64 {
     let (mut room, mut left) = (vec![0; 1024 * 1024], octets);
     while left > 0 {
         let most = usize::try_from(left).unwrap_or(usize::MAX).min(room.len());

@@ -7,11 +7,14 @@ use socks_core::relay::Way;
 use socks_core::{Level, Open, Opening, Seal, Sealing};
 use socks_gssapi::cfx::{self, ContextKeys, Enctype, KeyOrigin, Opener, Role, Sealer};
 
-use crate::carry::thread_time;
-use crate::tunnel::{LANES, MESSAGE};
+use super::carry::thread_time;
+use super::tunnel::{LANES, MESSAGE};
+
+/// Its name beside the servers.
+pub(super) const NAME: &str = "engine";
 
 /// The processor time for about so many octets of user data: sealed for a download, opened for an upload.
-pub(crate) fn work(level: Level, way: Way, octets: u64) -> Duration {
+pub(super) fn work(level: Level, way: Way, octets: u64) -> Duration {
     let ((mut seal, _), (_, mut open)) = (halves(Role::Acceptor), halves(Role::Initiator));
     let room = seal.room();
     let (mut sealing, mut opening) = (Duration::ZERO, Duration::ZERO);

@@ -4,38 +4,43 @@
 //! replay cache is on.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use socks_gssapi::{
     Accepted, ClientRules, Initiated, Initiator, Pool, PoolSize, ReplayCache, Rules, TargetName,
 };
-use tests::measure::{self, Bounds, Options, Series, print};
+use tests::bench::{Quantity, Sample};
 use tokio::runtime::Builder;
 use tokio::task::JoinSet;
 
-use crate::site::{SERVICE, Site};
+use super::site::{SERVICE, Site};
+use crate::bench::Bench;
 
-/// Contexts in one measurement.
-const COUNT: usize = 3000;
-/// How much faster two threads must be, on two processors that also run what feeds them.
-const BOUND: f64 = 1.5;
+pub(super) const NAME: &str = "gssapi/accepts";
+/// The names of the two pools.
+const POOLS: [&str; 2] = ["one-thread", "two-threads"];
 
-/// Measures one thread and two.
-pub(crate) fn measure(site: &Site, options: Options, bounds: &mut Bounds) {
-    let all = measure::turns(&[1, 2], options.rounds, |&threads| accepts(site, threads));
-    let named = ["one thread", "two threads"].into_iter().zip(all);
-    let series: Vec<_> = named.map(|(name, figures)| Series { name, figures }).collect();
-    print("contexts accepted per second", &series);
-    let ratio = measure::median_of(&series, "two threads") / measure::median_of(&series, "one thread");
-    bounds.at_least("contexts: times the rate of one thread with two", ratio, BOUND);
+pub(super) fn measure(bench: &mut Bench, site: &Site) {
+    if !bench.options.want(NAME) {
+        return;
+    }
+    // Some thousand in a second.
+    let count = usize::try_from(bench.options.time.as_millis()).unwrap_or(1000).min(1000) * 3;
+    bench.scenario([NAME, "Contexts accepted by a pool in this process"], &POOLS, |name| {
+        let threads = if *name == "one-thread" { 1 } else { 2 };
+        let time = accepts(site, threads, count);
+        #[expect(clippy::cast_precision_loss, reason = "some thousand")]
+        let rate = count as f64 / time.as_secs_f64();
+        Sample::new().with(Quantity::Rate, rate, "1/s")
+    });
 }
 
-fn accepts(site: &Site, threads: usize) -> f64 {
+fn accepts(site: &Site, threads: usize, count: usize) -> Duration {
     let replay_cache = ReplayCache::File(site.replay_cache(&format!("accepts-{threads}")));
     let rules = Rules { replay_cache, ..Rules::new(&site.keytab) };
-    let pool = Arc::new(Pool::new(Arc::new(rules), PoolSize { threads, queue: COUNT }));
+    let pool = Arc::new(Pool::new(Arc::new(rules), PoolSize { threads, queue: count }));
     pool.check().expect("the keytab is there");
-    let requests: Vec<_> = (0..COUNT).map(|_| request()).collect();
+    let requests: Vec<_> = (0..count).map(|_| request()).collect();
     let runtime = Builder::new_multi_thread().worker_threads(1).build().expect("a runtime can be made");
     let start = Instant::now();
     runtime.block_on(async {
@@ -48,13 +53,11 @@ fn accepts(site: &Site, threads: usize) -> f64 {
             assert!(matches!(accepted, Ok(Accepted::Complete { .. })), "{accepted:?}");
         }
     });
-    #[expect(clippy::cast_precision_loss, reason = "some thousand")]
-    let count = COUNT as f64;
-    count / start.elapsed().as_secs_f64()
+    start.elapsed()
 }
 
 /// What alice says first to the service.
-pub(crate) fn request() -> Vec<u8> {
+pub(super) fn request() -> Vec<u8> {
     let target = TargetName::Principal(SERVICE.into());
     let initiator = Initiator::new(&target, &ClientRules::default()).expect("there is a ticket");
     match initiator.step(&[]).expect("the ticket is good") {

@@ -1,0 +1,46 @@
+//! The gateway beside other SOCKS servers, all in one run: see `docs/performance.md`.
+//!
+//! `make bench`, or `compare [--check] [--quick] [--rounds N] [--time MILLISECONDS] [--only NAME,NAME]
+//! [--with NAME,NAME] [--pictures FOLDER]`. A NAME of `--only` is a scenario or how its name begins, one of
+//! `--with` a contender. With `--check` it fails when a bound of the project is missed; with `--pictures docs` it makes
+//! the pictures and tables of the documentation anew.
+
+mod bench;
+mod bulk;
+mod connections;
+mod cores;
+mod gssapi;
+mod idle;
+mod load;
+mod rules;
+mod trips;
+mod udp;
+
+use std::process::ExitCode;
+
+use tests::bench::Options;
+
+use self::bench::Bench;
+
+fn main() -> ExitCode {
+    let options = Options::from_arguments();
+    let in_realm = gssapi::names().iter().any(|name| options.want(name));
+    if let Some(code) = in_realm.then(gssapi::run_in_realm).flatten() {
+        return code;
+    }
+    let mut bench = Bench::new(options);
+    let parts = [
+        bulk::measure,
+        connections::measure,
+        trips::measure,
+        idle::measure,
+        udp::measure,
+        rules::measure,
+        cores::measure,
+        gssapi::measure,
+    ];
+    for measure in parts {
+        measure(&mut bench);
+    }
+    bench.finish()
+}
