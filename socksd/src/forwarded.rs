@@ -35,8 +35,8 @@ async fn told(arrival: &mut Arrival) -> Result<(), End> {
     };
     arrival.record.live().tell(client);
     let source = Source::of(arrival.record.client().ip());
-    arrival.record.gateway().begin_session_of(source).map_err(End::Full)?;
-    arrival.ticket.of(source).map_err(End::Full)
+    arrival.ticket.of(source).map_err(End::Full)?;
+    arrival.record.gateway().begin_session_of(source).map_err(End::Full)
 }
 
 /// Reads the header; what stands behind it stays for the session.

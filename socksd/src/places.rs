@@ -97,7 +97,8 @@ fn counted(permit: &Permit, holder: &str) -> impl Iterator<Item = (Counted, u32,
     let of_holder = terms
         .sessions
         .map(|most| (Counted::RuleHolder((**rule).into(), holder.into()), most, SessionLimit::RuleHolder));
-    in_all.into_iter().chain(of_holder)
+    // His own limit first: who is refused by it does not take, even for a moment, what others may have.
+    of_holder.into_iter().chain(in_all)
 }
 
 /// The place of a holder's session among all of that holder's, if they are limited.

@@ -335,15 +335,12 @@ impl Intake {
         if gateway.audit.refuses() {
             return Err(End::AuditFailing);
         }
-        if let Some(source) = source {
-            gateway.begin_session_of(source).map_err(End::Full)?;
-        }
         let limits = session_limits(&snapshot.settings.limits, self.descriptors);
         let admitted = match source {
             Some(source) => gateway.admission.admit(source, limits),
             None => gateway.admission.admit_unknown(limits),
         };
-        admitted.map_err(|full| {
+        let ticket = admitted.map_err(|full| {
             if full == Full::Total && gateway.throttle.allow("full") {
                 warn!(limit = limits.total, "all sessions are taken; new clients are refused");
             }
@@ -354,7 +351,12 @@ impl Intake {
                 );
             }
             End::Full(full)
-        })
+        })?;
+        // Once there is a place: who finds none has not begun.
+        match source {
+            Some(source) => gateway.begin_session_of(source).map(|()| ticket).map_err(End::Full),
+            None => Ok(ticket),
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 
 use std::time::Instant;
 
+use tests::client::request;
 use tests::targets::{self, Server};
 use tests::{Client, Gateway, Setup};
 
@@ -124,4 +125,36 @@ fn an_open_session_that_another_rule_holds_now_counts_there_and_its_record_tells
         assert!(record.to_string().contains("\"rules-before\":[\"old\"]"), "{record}");
     }
     assert_eq!(ask(&gateway, "alice", &echo).1, 0, "there is room again");
+}
+
+#[test]
+fn who_is_refused_by_his_own_limit_uses_up_nothing_of_others() {
+    let limits = "limits: { new-sessions: 2, new-sessions-per-identity: 1, sessions: 100 }";
+    let rules = format!("  - {{ name: all, action: permit, special-use: permit, {limits} }}\n");
+    let (gateway, echo) = (two_users(&rules).start(), targets::echo());
+    let codes: Vec<u8> = (0..5 * SECONDS_AT_ONCE).map(|_| ask(&gateway, "alice", &echo).1).collect();
+    assert!(codes.contains(&REFUSED), "{codes:?}");
+    assert_eq!(ask(&gateway, "bob", &echo).1, 0, "half of the rule's is left at least");
+}
+
+#[test]
+fn an_association_too_many_uses_up_no_new_session_of_others() {
+    let limits = "limits: { new-sessions: 1 }, udp: { associations: 1 }";
+    let policy = format!(
+        "version: 1\nclients: [{{ methods: [none] }}]\nrules: [{{ name: r, action: permit, special-use: permit, {limits} }}]\n"
+    );
+    let gateway = Setup::new().policy(&policy).start();
+    let associate = |last: u8| {
+        let mut client = Client::connect_from([127, 0, 0, last].into(), gateway.address());
+        client.greet(&[0x00]);
+        client.send(&request(0x03, ([0, 0, 0, 0], 0).into()));
+        let code = client.reply().code;
+        (client, code)
+    };
+    let first = associate(1);
+    assert_eq!(first.1, 0);
+    for _ in 0..5 * SECONDS_AT_ONCE {
+        expect_refusal(&gateway, &associate(1), "too-many-associations-of-rule");
+    }
+    assert_eq!(associate(2).1, 0, "only one had begun");
 }

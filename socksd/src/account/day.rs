@@ -45,7 +45,9 @@ impl Day {
 
     /// Takes back octets that were not used.
     pub(super) fn give_back(&mut self, octets: u64) {
-        self.used = self.used.saturating_sub(octets);
+        if self.most.is_some() {
+            self.used = self.used.saturating_sub(octets);
+        }
     }
 
     /// Tells whether nothing is left.

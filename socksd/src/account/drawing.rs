@@ -58,17 +58,19 @@ impl Drawing {
         cx: &mut Context<'_>,
     ) -> Poll<Result<usize, Sort>> {
         let granted = ready!(self.poll_rate(way, want, cx));
-        Poll::Ready(self.spend(granted).map(|()| granted))
+        Poll::Ready(self.spend(granted).map(|()| granted).inspect_err(|_| self.refund(granted)))
     }
 
     /// Counts octets among those of the day, which count even if they are the last.
     fn spend(&self, octets: usize) -> Result<(), Sort> {
         let today = Date::today();
-        let mut accounts = self.accounts.iter();
-        match accounts.find(|account| !account.spend(octets, today)) {
-            Some(account) => Err(account.sort),
-            None => Ok(()),
+        for (number, account) in self.accounts.iter().enumerate() {
+            if !account.spend(octets, today) {
+                self.accounts.iter().take(number).for_each(|account| account.unspend(octets));
+                return Err(account.sort);
+            }
         }
+        Ok(())
     }
 
     fn poll_rate(&mut self, way: Way, want: usize, cx: &mut Context<'_>) -> Poll<usize> {
@@ -97,7 +99,7 @@ impl Drawing {
     pub(crate) fn take(&mut self, octets: usize) -> Result<bool, Sort> {
         let is_there = self.take_rate(octets);
         if is_there {
-            self.spend(octets)?;
+            self.spend(octets).inspect_err(|_| self.refund(octets))?;
         }
         Ok(is_there)
     }
@@ -266,6 +268,28 @@ mod tests {
         assert_eq!(both.take(LEASE), Ok(true));
         assert_eq!(both.take(LEASE), Ok(false));
         assert!(wide.take(1_000_000 - LEASE, Instant::now()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_day_that_one_account_has_used_up_costs_the_others_nothing() {
+        let of_rule = |daily: u64, rate| {
+            let account = Account::new(Sort::Rule, Arc::new(Tally::default()));
+            let allowance = Allowance {
+                daily: NonZeroU64::new(daily),
+                rate: NonZeroU64::new(rate),
+                ..Allowance::default()
+            };
+            account.allow(&allowance, 1, Instant::now());
+            Arc::new(account)
+        };
+        let (wide, narrow) = (of_rule(100_000, 100_000), of_rule(1, 1_000_000));
+        let mut both = drawing(&[&wide, &narrow]);
+        assert_eq!(both.take(1), Ok(true));
+        for _ in 0..10 {
+            assert_eq!(both.take(60_000), Err(Sort::Rule));
+        }
+        assert!(wide.spend(99_998, Date::today()) && wide.spend(1, Date::today()), "one was used");
+        assert!(wide.take(99_999, Instant::now()));
     }
 
     #[tokio::test(start_paused = true)]

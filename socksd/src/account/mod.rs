@@ -3,6 +3,7 @@
 //! All sessions that count together hold one [`Account`], and draw from it before octets move: as a tunnel waits
 //! its turn, and as a datagram is dropped. [`Accounts`] has them all, and stays bounded whatever clients do.
 
+mod beginning;
 mod bucket;
 mod day;
 mod drawing;
@@ -23,6 +24,7 @@ use crate::admission::Source;
 use crate::config::Limits;
 use crate::record::holder;
 
+pub(crate) use beginning::Beginning;
 use bucket::Bucket;
 pub(crate) use day::Date;
 use day::Day;
@@ -115,6 +117,8 @@ pub(crate) struct Claim {
 
 impl Claim {
     /// The limits that hold for a session which that permit lets go on; sorts without a limit are left out.
+    ///
+    /// The narrowest comes first, and last what others share: who is refused by his own limit does not come so far.
     pub(crate) fn all(
         limits: &Limits,
         client: SocketAddr,
@@ -124,10 +128,10 @@ impl Claim {
         let (rule, terms, who) =
             (Box::<str>::from(&**permit.rule()), permit.terms(), holder(identity, client));
         let owners = [
+            (Owner::RuleIdentity(rule.clone(), who.clone()), terms.per_identity),
+            (Owner::Identity(who), limits.per_identity),
             (Owner::Source(Source::of(client.ip())), limits.per_source),
-            (Owner::Identity(who.clone()), limits.per_identity),
-            (Owner::Rule(rule.clone()), terms.together),
-            (Owner::RuleIdentity(rule, who), terms.per_identity),
+            (Owner::Rule(rule), terms.together),
         ];
         let generation = permit.generation();
         let claims = owners.into_iter().filter(|(_, allowance)| *allowance != Allowance::default());
@@ -263,6 +267,11 @@ impl Account {
         }
     }
 
+    /// Takes octets of the day back that were not used.
+    fn unspend(&self, octets: usize) {
+        self.usage().day.give_back(octets as u64);
+    }
+
     /// Counts octets among those of the day; `false`: none are left.
     fn spend(&self, octets: usize, today: Date) -> bool {
         self.usage().day.spend(octets as u64, today)
@@ -276,6 +285,13 @@ impl Account {
         }
         let begins = usage.sessions.as_mut().is_none_or(|bucket| bucket.take(1, now));
         if begins { Ok(()) } else { Err(Shortage::Rate) }
+    }
+
+    /// A session that was counted has not begun after all.
+    fn take_session_back(&self) {
+        if let Some(bucket) = &mut self.usage().sessions {
+            bucket.give_back(1);
+        }
     }
 
     /// Tells whether nothing would be forgotten with it.

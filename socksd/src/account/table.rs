@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::day::{Date, Day};
-use super::{Account, Claim, Owner, Shortage, Sort, Tallies};
+use super::{Account, Beginning, Claim, Owner, Shortage, Sort, Tallies};
 
 /// Accounts of one sort; who comes when all are in use shares one with others.
 ///
@@ -60,12 +60,10 @@ impl Accounts {
 
     /// Counts a new session for the owner of a claim, if there may be one.
     pub(crate) fn begin_session(&self, claim: Claim) -> Result<(), (Sort, Shortage)> {
-        let sort = claim.owner.sort();
-        let begun = self.open(claim).begin_session(Instant::now(), Date::today());
-        begun.map_err(|shortage| {
-            self.tallies.of(sort).count_refused();
-            (sort, shortage)
-        })
+        let mut begun = Beginning::default();
+        begun.count(self, claim)?;
+        begun.keep();
+        Ok(())
     }
 
     /// Adds what an owner has used today: before a restart, or in another process.

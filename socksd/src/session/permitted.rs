@@ -8,7 +8,7 @@ use socks_core::wire::{Reply, Target};
 use socks_policy::{Decision, Operation, Permit};
 use tokio::time::timeout;
 
-use crate::account::{Claim, Sort};
+use crate::account::{Beginning, Claim, Sort};
 use crate::dial::{Dialled, Road, dial};
 use crate::outcome::End;
 use crate::places::{Places, SessionLimit, of_holder};
@@ -36,7 +36,7 @@ impl Permitted {
 
     pub(super) async fn dial(self, session: &mut Session) -> Result<Connected, Ended> {
         let (places, mut permits) = match places(self.permits, session) {
-            Ok(admitted) => admitted,
+            Ok(admitted) => admitted.begin(),
             Err(end) => return Err(Ended::with_reply(self.stream, end)),
         };
         // One way for all: that of the first address.
@@ -68,17 +68,43 @@ impl Permitted {
     }
 }
 
+/// A session that may begin, unless something else is in its way: then it has not.
+#[must_use]
+pub(super) struct Admitted {
+    /// In each rule that limits its sessions.
+    places: Vec<Places>,
+    /// Those whose rule has a place.
+    permits: Vec<Permit>,
+    begun: Beginning,
+}
+
+impl Admitted {
+    /// Those whose rule has a place.
+    pub(super) fn permits(&self) -> &[Permit] {
+        &self.permits
+    }
+
+    /// The session goes on; gives its places, and the permits.
+    pub(super) fn begin(self) -> (Vec<Places>, Vec<Permit>) {
+        self.begun.keep();
+        (self.places, self.permits)
+    }
+}
+
 /// A session's places in each rule that limits its sessions, once it may begin at all. Addresses whose rule has none left
 /// are not dialled.
-pub(super) fn places(permits: Vec<Permit>, session: &Session) -> Result<(Vec<Places>, Vec<Permit>), End> {
-    let holder = own_place(&permits, session)?;
+pub(super) fn places(permits: Vec<Permit>, session: &Session) -> Result<Admitted, End> {
+    let (holder, mut begun) = own_place(&permits, session)?;
     let (mut places, mut admitted, mut full) =
         (Vec::<Places>::new(), Vec::with_capacity(permits.len()), None);
     for permit in permits {
         session.record.facts().rule = Some(permit.rule().clone());
         if !places.iter().any(|places| places.are_of(permit.rule())) {
             match place(&permit, &holder, session) {
-                Ok(place) => places.push(place),
+                Ok((place, own)) => {
+                    places.push(place);
+                    begun.join(own);
+                }
                 Err(limit) => {
                     full.get_or_insert(limit);
                     continue;
@@ -89,28 +115,29 @@ pub(super) fn places(permits: Vec<Permit>, session: &Session) -> Result<(Vec<Pla
     }
     match full {
         Some(limit) if admitted.is_empty() => Err(End::Limited(limit)),
-        _ => Ok((places, admitted)),
+        _ => Ok(Admitted { places, permits: admitted, begun }),
     }
 }
 
 /// Takes the place among all sessions of the client; tells who that is where sessions are counted.
-fn own_place(permits: &[Permit], session: &Session) -> Result<Box<str>, End> {
+fn own_place(permits: &[Permit], session: &Session) -> Result<(Box<str>, Beginning), End> {
     let identity = session.record.identity().ok_or(End::Undecided)?;
     let holder = holder(&identity, session.record.client());
     let limits = &session.snapshot.settings.limits;
-    if let Some(permit) = permits.first() {
-        begin(permit, &[Sort::Identity], session).map_err(End::Limited)?;
-    }
     let own = of_holder(limits, &holder, &session.gateway.rule_sessions).map_err(End::Limited)?;
     session.record.live().take_own_place(own);
-    Ok(holder)
+    let begun = match permits.first() {
+        Some(permit) => begin(permit, &[Sort::Identity], session).map_err(End::Limited)?,
+        None => Beginning::default(),
+    };
+    Ok((holder, begun))
 }
 
 /// The places in the rule of one permit, if a session may begin under it.
-fn place(permit: &Permit, holder: &str, session: &Session) -> Result<Places, SessionLimit> {
+fn place(permit: &Permit, holder: &str, session: &Session) -> Result<(Places, Beginning), SessionLimit> {
     let places = Places::take(permit, holder, &session.gateway.rule_sessions)?;
-    begin(permit, &[Sort::Rule, Sort::RuleIdentity], session)?;
-    Ok(places)
+    let begun = begin(permit, &[Sort::RuleIdentity, Sort::Rule], session)?;
+    Ok((places, begun))
 }
 
 /// The places in another rule for a session that has begun under one.
@@ -121,14 +148,15 @@ pub(super) fn place_instead(permit: &Permit, session: &Session) -> Option<Places
 }
 
 /// Counts the session among those that begin, by what it is counted.
-fn begin(permit: &Permit, sorts: &[Sort], session: &Session) -> Result<(), SessionLimit> {
-    let Some(identity) = session.record.identity() else { return Ok(()) };
+fn begin(permit: &Permit, sorts: &[Sort], session: &Session) -> Result<Beginning, SessionLimit> {
+    let mut begun = Beginning::default();
+    let Some(identity) = session.record.identity() else { return Ok(begun) };
     let limits = &session.snapshot.settings.limits;
     let claims = Claim::all(limits, session.record.client(), &identity, permit);
     for claim in claims.filter(|claim| claim.limits_beginnings() && sorts.contains(&claim.owner.sort())) {
-        session.gateway.accounts.begin_session(claim).map_err(SessionLimit::from)?;
+        begun.count(&session.gateway.accounts, claim).map_err(SessionLimit::from)?;
     }
-    Ok(())
+    Ok(begun)
 }
 
 async fn reply(

@@ -115,10 +115,11 @@ fn sockets(
     session: &mut Session,
 ) -> Result<(Permit, Places, Sockets), End> {
     let local = stream.socket().local_addr().map_err(End::Reply)?;
-    let (sessions, permits) = places(vec![permit], session)?;
-    let Some(permit) = permits.into_iter().next() else { return Err(End::Undecided) };
-    let rule = place(&permit, session)?;
+    let admitted = places(vec![permit], session)?;
+    let rule = admitted.permits().first().map_or(Ok(None), |permit| place(permit, session))?;
     let room = session.ticket.another().map_err(End::SocketsFull)?;
+    let (sessions, permits) = admitted.begin();
+    let Some(permit) = permits.into_iter().next() else { return Err(End::Undecided) };
     let (sockets, own) =
         Sockets::open(near(local, session), &permit, &session.gateway.own_sockets).map_err(End::Listen)?;
     session.settle(sessions, &permit);

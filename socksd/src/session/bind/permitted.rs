@@ -58,7 +58,7 @@ fn open(
     session: &mut Session,
 ) -> Result<(Front, Expected, Permit), End> {
     let local = stream.socket().local_addr().map_err(End::Reply)?;
-    let (places, permits) = places(permits, session)?;
+    let (places, permits) = places(permits, session)?.begin();
     let wildcard = wildcard(&target, &permits, local.ip().to_canonical());
     let (permit, addresses) = of_family(permits, wildcard).ok_or(End::Undecided)?;
     session.record.facts().rule = Some(permit.rule().clone());

@@ -55,7 +55,7 @@ async fn open(
     permits: Vec<Permit>,
     session: &mut Session,
 ) -> Result<(UpstreamDoor, Permit), End> {
-    let (places, permits) = places(permits, session)?;
+    let (places, permits) = places(permits, session)?.begin();
     let addresses = permits.iter().filter_map(|permit| Some(permit.address()?.ip())).collect();
     let permit = permits.into_iter().next().ok_or(End::Undecided)?;
     let name = permit.terms().upstream.clone().ok_or(End::Undecided)?;
