@@ -18,6 +18,12 @@ impl Date {
     fn of(time: Timestamp) -> Self {
         Self(Offset::UTC.to_datetime(time).date())
     }
+
+    /// Tells whether it is more than one day before another: a clock that went that far ahead was wrong then, and what
+    /// was counted for such a day would otherwise keep people out until it comes.
+    fn is_long_before(self, other: Self) -> bool {
+        other.0.yesterday().is_ok_and(|yesterday| self.0 < yesterday)
+    }
 }
 
 /// What one account has used on one day, and how much it may use.
@@ -82,9 +88,9 @@ impl Day {
         self.told = 0;
     }
 
-    /// A day that begins has used nothing; a clock that was set back brings no day again.
+    /// A day that begins has used nothing; a clock that was set back a little brings no day again.
     fn turn(&mut self, today: Date) {
-        if today > self.date {
+        if today > self.date || today.is_long_before(self.date) {
             (self.date, self.used, self.told) = (today, 0, 0);
         }
     }
@@ -115,6 +121,18 @@ mod tests {
         assert!(!day.is_used_up(today) && day.spend(10, today));
         assert!(day.is_used_up(today) && !day.is_used_up(tomorrow));
         assert!(day.spend(100, tomorrow) && day.is_used_up(today), "a clock set back brings nothing back");
+    }
+
+    #[test]
+    fn a_clock_that_was_far_ahead_once_keeps_nobody_out() {
+        let (ahead, today) = (date("2031-03-05T12:00:00Z"), date("2026-03-05T12:00:00Z"));
+        let mut day = Day { most: NonZeroU64::new(100), ..Day::default() };
+        assert!(day.spend(100, ahead) && day.is_used_up(ahead));
+        assert!(!day.is_used_up(today) && day.used(today) == 0, "that day is years away");
+        assert!(day.spend(100, today) && day.is_used_up(date("2026-03-04T12:00:00Z")), "one day is not far");
+        day.learn(7, date("2026-03-03T12:00:00Z"));
+        assert_eq!(day.used(date("2026-03-03T12:00:00Z")), 7, "two days are");
+        assert!(!Date::default().is_long_before(Date::default()));
     }
 
     #[test]
