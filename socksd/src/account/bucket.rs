@@ -11,6 +11,8 @@ use tokio::time::Instant;
 const LEASES_PER_SECOND: u64 = 20;
 /// A place in the line is for so many octets at least, or else everybody would come back for every few.
 const LEAST_LEASE: u64 = 1024;
+/// While others wait, datagrams go ahead of them with one of so many octets that come.
+const AHEAD: u64 = 2;
 /// New sessions of so many seconds can be saved up.
 const SECONDS_OF_SESSIONS: u64 = 10;
 const NANOSECONDS: u64 = 1_000_000_000;
@@ -20,6 +22,9 @@ const NANOSECONDS: u64 = 1_000_000_000;
 ///
 /// Octets are numbered. Whoever wants some takes the next numbers, and has his turn once the rate has come so far:
 /// all who wait are served in the order in which they asked, and nobody has to be told.
+///
+/// Datagrams cannot wait. While others do, they go ahead of the line within bounds, and all turns come so much later: what
+/// is given is the rate in any case, and neither sort starves.
 #[derive(Debug)]
 pub(super) struct Bucket {
     rate: NonZeroU64,
@@ -31,6 +36,8 @@ pub(super) struct Bucket {
     /// Numbers whose owners have left the line, each run by its number before the first, with how many they are. Runs that
     /// meet are one, so there are no more than there are owners who wait.
     gone: BTreeMap<u64, u64>,
+    /// What datagrams may still take ahead of the line, in parts of an octet: each octet that comes earns one of [`AHEAD`].
+    ahead: u64,
     /// When that was counted; the time behind the last whole octet is kept for the next one.
     counted: Instant,
 }
@@ -55,13 +62,17 @@ impl Bucket {
 
     fn of(kind: Kind, rate: NonZeroU64, now: Instant) -> Self {
         let served = kind.burst(rate);
-        Self { rate, kind, issued: 0, served, gone: BTreeMap::new(), counted: now }
+        let mut bucket =
+            Self { rate, kind, issued: 0, served, gone: BTreeMap::new(), ahead: 0, counted: now };
+        bucket.ahead = bucket.most_ahead();
+        bucket
     }
 
     /// Goes on at another rate.
     pub(super) fn change(&mut self, rate: NonZeroU64, now: Instant) {
         self.refill(now);
         self.rate = rate;
+        self.ahead = self.ahead.min(self.most_ahead());
         self.spill();
     }
 
@@ -86,14 +97,23 @@ impl Bucket {
         Duration::from_nanos(u64::try_from(nanoseconds).unwrap_or(u64::MAX))
     }
 
-    /// Takes octets without standing in line; `false`: they are not there.
+    /// Takes octets without standing in line; `false`: they are not there, and there is nobody, or nobody any more, whom
+    /// they could be taken from.
     pub(super) fn take(&mut self, octets: usize, now: Instant) -> bool {
         self.refill(now);
-        let is_there = self.served.saturating_sub(self.issued) >= octets as u64;
-        if is_there {
-            self.issued += octets as u64;
+        let octets = octets as u64;
+        if self.served.saturating_sub(self.issued) >= octets {
+            self.issued += octets;
+            return true;
         }
-        is_there
+        let is_waited = self.served < self.issued;
+        is_waited && self.go_ahead(octets)
+    }
+
+    /// Gives back what was taken so.
+    pub(super) fn untake(&mut self, octets: usize) {
+        self.give_back(octets);
+        self.ahead = (self.ahead + AHEAD * octets as u64).min(self.most_ahead());
     }
 
     /// Gives up a place in the line that ends with that number: those behind have their turn so much sooner, and nobody
@@ -134,8 +154,24 @@ impl Bucket {
         // Rounded up: what is lost of a nanosecond would otherwise be given twice.
         let took = (new * u128::from(NANOSECONDS)).div_ceil(rate);
         self.counted += Duration::from_nanos(u64::try_from(took).unwrap_or(u64::MAX));
-        self.served = self.served.saturating_add(u64::try_from(new).unwrap_or(u64::MAX));
+        let new = u64::try_from(new).unwrap_or(u64::MAX);
+        self.served = self.served.saturating_add(new);
+        self.ahead = self.ahead.saturating_add(new).min(self.most_ahead());
         self.skip();
+    }
+
+    /// Takes octets from all who wait: their turns come later.
+    fn go_ahead(&mut self, octets: u64) -> bool {
+        let (ahead, served) = (self.ahead.checked_sub(AHEAD * octets), self.served.checked_sub(octets));
+        let (Some(ahead), Some(served)) = (ahead, served) else { return false };
+        (self.ahead, self.served) = (ahead, served);
+        true
+    }
+
+    /// What datagrams may take ahead of the line at once, in parts of an octet: no more than would be one place there,
+    /// but the largest datagram in any case.
+    fn most_ahead(&self) -> u64 {
+        (self.rate.get() / LEASES_PER_SECOND).max(LEASE as u64).saturating_mul(AHEAD)
     }
 
     /// Passes the numbers that nobody waits for any more.
@@ -193,7 +229,23 @@ mod tests {
         let ends = [10_000, 1, 20_000].map(|octets| bucket.reserve(octets));
         let lefts = ends.map(|end| bucket.left(end, start));
         assert!(lefts.is_sorted() && lefts[0] == SECOND / 10, "{lefts:?}");
-        assert!(!bucket.take(1, start + SECOND / 10), "a datagram passes nobody who waits");
+    }
+
+    #[test]
+    fn datagrams_pass_those_who_wait_within_bounds_and_all_turns_come_later() {
+        let (mut bucket, start) = bucket(100_000);
+        assert!(bucket.take(100_000, start) && !bucket.take(1, start), "nobody waits, and nothing is there");
+        let end = bucket.reserve(10_000);
+        assert_eq!(bucket.left(end, start), SECOND / 10);
+        assert!(bucket.take(50_000, start));
+        assert_eq!(bucket.left(end, start), SECOND * 6 / 10);
+        assert!(!bucket.take(20_000, start), "no more than the largest datagram");
+        bucket.untake(50_000);
+        assert_eq!(bucket.left(end, start), SECOND / 10);
+        assert!(bucket.take(65_507, start) && !bucket.take(100, start));
+        let later = start + SECOND / 10;
+        assert!(!bucket.take(5_100, later) && bucket.take(5_000, later), "one of two octets that come");
+        assert_eq!(bucket.left(end, later), Duration::from_nanos(705_070_000));
     }
 
     #[test]

@@ -99,7 +99,8 @@ impl Drawing {
     pub(crate) fn take(&mut self, octets: usize) -> Result<bool, Sort> {
         let is_there = self.take_rate(octets);
         if is_there {
-            self.spend(octets).inspect_err(|_| self.refund(octets))?;
+            self.spend(octets)
+                .inspect_err(|_| self.accounts.iter().for_each(|account| account.untake(octets)))?;
         }
         Ok(is_there)
     }
@@ -109,7 +110,7 @@ impl Drawing {
         for (number, account) in self.accounts.iter().enumerate() {
             if !account.take(octets, now) {
                 account.tally.count_dropped();
-                self.accounts.iter().take(number).for_each(|account| account.refund(octets));
+                self.accounts.iter().take(number).for_each(|account| account.untake(octets));
                 return false;
             }
         }
@@ -233,6 +234,49 @@ mod tests {
             let (sum, mean) = (got.iter().sum::<u64>(), 60 * rate / sessions);
             assert!((59 * rate..=60 * rate).contains(&sum), "{sum}");
             assert!(got.iter().all(|one| one.abs_diff(mean) <= mean / 4), "{mean}: {got:?}");
+        }
+    }
+
+    /// Takes datagrams of so many octets, one each period; tells how many were there, and how many were not.
+    async fn throw(mut drawing: Drawing, octets: usize, period: Duration, time: Duration) -> (u64, u64) {
+        let (until, mut counts) = (Instant::now() + time, (0, 0));
+        while Instant::now() < until {
+            match drawing.take(octets) {
+                Ok(true) => counts.0 += 1,
+                _ => counts.1 += 1,
+            }
+            tokio::time::sleep(period).await;
+        }
+        counts
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn tunnels_and_datagrams_starve_each_other_never_and_the_rate_holds() {
+        const RATE: u64 = 10_000_000;
+        let names = (300, Duration::from_millis(5));
+        let flood = (1400, Duration::from_millis(1));
+        for (tunnels, count) in [(2, 3), (300, 1)] {
+            for (octets, period) in [names, flood] {
+                let account = account(RATE);
+                let tunnels: Vec<_> = (0..tunnels)
+                    .map(|_| tokio::spawn(draw(drawing(&[&account]), usize::MAX, 20 * SECOND)))
+                    .collect();
+                let datagrams: Vec<_> = (0..count * if octets == 300 { 1 } else { 10 })
+                    .map(|_| tokio::spawn(throw(drawing(&[&account]), octets, period, 20 * SECOND)))
+                    .collect();
+                let (mut bulk, mut taken, mut dropped) = (0, 0, 0);
+                for tunnel in tunnels {
+                    bulk += tunnel.await.unwrap();
+                }
+                for one in datagrams {
+                    let (came, lost) = one.await.unwrap();
+                    (taken, dropped) = (taken + came * octets as u64, dropped + lost);
+                }
+                assert!(octets != 300 || dropped == 0, "{dropped} of a few datagrams were dropped");
+                assert!(bulk >= 20 * RATE * 45 / 100, "{bulk} octets are left for tunnels");
+                let all = bulk + taken;
+                assert!((19 * RATE..=21 * RATE + 2 * LEASE as u64).contains(&all), "{all}");
+            }
         }
     }
 

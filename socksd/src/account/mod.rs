@@ -260,6 +260,13 @@ impl Account {
         }
     }
 
+    /// Gives octets back that were taken without standing in line.
+    fn untake(&self, octets: usize) {
+        if let Some(bucket) = &mut self.usage().octets {
+            bucket.untake(octets);
+        }
+    }
+
     /// Takes octets back into the line alone.
     fn refund(&self, octets: usize) {
         if let Some(bucket) = &mut self.usage().octets {
