@@ -31,6 +31,8 @@ const LEVELS: [Level; 4] = [Level::None, Level::Integrity, Level::Confidentialit
 #[derive(Debug, Clone)]
 pub(crate) struct Upstream {
     pub(crate) name: Arc<str>,
+    /// Where it is and how this gateway logs in there, as the configuration says it.
+    pub(crate) entry: Arc<str>,
     client: Client,
 }
 
@@ -62,7 +64,9 @@ impl Upstream {
             Finding::mistake(&entry.node.place, format!("upstream `{}`: {error}", entry.name))
         };
         let client = findings.note(built.map_err(mistake))?;
-        Some(Self { name: entry.name.clone(), client })
+        let options = entry.options.map(ToString::to_string).unwrap_or_default();
+        let text = format!("{} {} {options}", entry.address, entry.kind);
+        Some(Self { name: entry.name.clone(), entry: text.into(), client })
     }
 
     /// Opens a connection to the first of `targets` that the upstream reaches, and tells which.

@@ -225,6 +225,27 @@ fn an_association_whose_upstream_has_ended_opens_another_after_a_while() {
     assert_eq!(behind.sessions(2).len(), 2, "one before, and one after");
 }
 
+#[test]
+fn an_open_association_follows_its_upstream_to_another_address() {
+    let [old, new] = [(); 2].map(|()| Setup::new().start());
+    let front = through(&old).key("admin", "{ socket: admin.sock }").start();
+    let echo = udp_echo(Ipv4Addr::LOCALHOST.into());
+    let association = Association::open(front.address());
+    association.expect_echo(&echo.address.into(), echo.address, b"by the old one");
+    front.command(&["reload"]).succeeded();
+    association.expect_echo(&echo.address.into(), echo.address, b"still, as nothing has changed");
+    front.edit("socksd.yaml", &old.address().to_string(), &new.address().to_string());
+    front.command(&["reload"]).succeeded();
+    association.expect_echo(&echo.address.into(), echo.address, b"by the new one");
+    let record = old.record(|record| record.text("command") == "udp-associate");
+    assert_eq!(record.number("datagrams-up"), 2, "{record}");
+    let record = front.session_of(association.end());
+    record.expect(&[("upstream", "hq"), ("cause", "closed")]);
+    assert_eq!((record.number("datagrams-up"), record.number("datagrams-down")), (3, 3), "{record}");
+    let record = new.record(|record| record.text("command") == "udp-associate");
+    assert_eq!(record.number("datagrams-up"), 1, "{record}");
+}
+
 /// Sends until an answer comes.
 #[track_caller]
 fn expect_return(association: &Association, target: SocketAddr) {

@@ -157,7 +157,9 @@ impl Judge {
             self.names.clear();
             // Whether it may still be heard is judged when it is.
             self.last = None;
-            self.replies = self.facts.replies(self.snapshot.load());
+            let snapshot = self.snapshot.load();
+            self.replies = self.facts.replies(snapshot);
+            self.upstreams.follow(|name| snapshot.upstream(name).map(|upstream| &upstream.entry));
         }
     }
 

@@ -38,6 +38,8 @@ pub(super) struct Upstreams {
 
 struct Way {
     name: Arc<str>,
+    /// The upstream that it leads to, as the configuration had it when it was opened last.
+    entry: Option<Arc<str>>,
     state: State,
 }
 
@@ -54,7 +56,7 @@ impl Upstreams {
     pub(super) fn number(&mut self, name: &Arc<str>) -> Option<usize> {
         let known = self.ways.iter().position(|way| way.name == *name);
         if known.is_none() && self.ways.len() < MOST {
-            self.ways.push(Way { name: name.clone(), state: State::Closed });
+            self.ways.push(Way { name: name.clone(), entry: None, state: State::Closed });
             return Some(self.ways.len() - 1);
         }
         known
@@ -65,12 +67,23 @@ impl Upstreams {
         self.ways.get(number).map(|way| &way.name)
     }
 
-    /// What becomes of a datagram that goes this way. One that is closed is opened by `begin`.
+    /// Closes the ways that lead to upstreams which `entry` has no more, or has otherwise: the next datagram opens the
+    /// new way, if there is one.
+    pub(super) fn follow<'a>(&mut self, entry: impl Fn(&str) -> Option<&'a Arc<str>>) {
+        for way in &mut self.ways {
+            if way.entry.is_some() && way.entry.as_ref() != entry(&way.name) {
+                (way.entry, way.state) = (None, State::Closed);
+            }
+        }
+    }
+
+    /// What becomes of a datagram that goes this way. One that is closed is opened by `begin`, to the upstream of the
+    /// entry that this gives.
     pub(super) fn verdict(
         &mut self,
         number: usize,
         now: Instant,
-        begin: impl FnOnce() -> Result<Opening, DropCause>,
+        begin: impl FnOnce() -> Result<(Arc<str>, Opening), DropCause>,
     ) -> Verdict {
         let Some(way) = self.ways.get_mut(number) else { return Verdict::Drop(DropCause::Upstream) };
         match &way.state {
@@ -80,8 +93,8 @@ impl Upstreams {
             State::Failed(_) | State::Closed => {}
         }
         match begin() {
-            Ok(opening) => {
-                way.state = State::Opening(opening);
+            Ok((entry, opening)) => {
+                (way.entry, way.state) = (Some(entry), State::Opening(opening));
                 Verdict::Resolve
             }
             Err(cause) => {
@@ -181,12 +194,12 @@ mod tests {
 
     use super::*;
 
-    fn never() -> Result<Opening, DropCause> {
+    fn never() -> Result<(Arc<str>, Opening), DropCause> {
         panic!("the way is being opened, or rests")
     }
 
-    fn fails() -> Result<Opening, DropCause> {
-        Ok(Box::pin(ready(Err(UpstreamError::Unknown("hq".into())))))
+    fn fails() -> Result<(Arc<str>, Opening), DropCause> {
+        Ok(("hq:1080".into(), Box::pin(ready(Err(UpstreamError::Unknown("hq".into()))))))
     }
 
     async fn opened(upstreams: &mut Upstreams) -> Vec<String> {
@@ -215,10 +228,32 @@ mod tests {
         let mut upstreams = Upstreams::default();
         let [slow, quick] = ["slow", "quick"].map(|name| upstreams.number(&name.into()).unwrap());
         let now = Instant::now();
-        assert_eq!(upstreams.verdict(slow, now, || Ok(Box::pin(pending()))), Verdict::Resolve);
+        assert_eq!(
+            upstreams.verdict(slow, now, || Ok(("slow:1080".into(), Box::pin(pending())))),
+            Verdict::Resolve
+        );
         assert_eq!(upstreams.verdict(quick, now, fails), Verdict::Resolve);
         assert_eq!(opened(&mut upstreams).await, ["quick false"]);
         assert_eq!(upstreams.verdict(slow, now, never), Verdict::Resolve);
+    }
+
+    #[tokio::test]
+    async fn a_way_to_an_upstream_that_has_moved_is_closed_and_all_others_stay() {
+        let mut upstreams = Upstreams::default();
+        let [hq, slow] = ["hq", "slow"].map(|name| upstreams.number(&name.into()).unwrap());
+        let now = Instant::now();
+        let begin = || Ok(("slow:1080".into(), Box::pin(pending()) as Opening));
+        assert_eq!(upstreams.verdict(hq, now, fails), Verdict::Resolve);
+        assert_eq!(upstreams.verdict(slow, now, begin), Verdict::Resolve);
+        assert_eq!(opened(&mut upstreams).await, ["hq false"]);
+        let [old, moved, stays] = ["hq:1080", "hq:1081", "slow:1080"].map(Arc::<str>::from);
+        upstreams.follow(|name| Some(if name == "hq" { &old } else { &stays }));
+        assert_eq!(upstreams.verdict(hq, now, never), Verdict::Drop(DropCause::Upstream), "it rests still");
+        upstreams.follow(|name| Some(if name == "hq" { &moved } else { &stays }));
+        assert_eq!(upstreams.verdict(hq, now, fails), Verdict::Resolve, "the new one may be there");
+        assert_eq!(upstreams.verdict(slow, now, never), Verdict::Resolve, "it is on its way still");
+        upstreams.follow(|_| None);
+        assert_eq!(upstreams.verdict(slow, now, begin), Verdict::Resolve, "it was gone meanwhile");
     }
 
     #[test]

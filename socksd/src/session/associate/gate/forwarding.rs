@@ -59,8 +59,9 @@ impl Judge {
             let upstream = snapshot.upstream(&name).ok_or(DropCause::Upstream)?.clone();
             let ticket = room.take().map_err(|_| DropCause::Full)?;
             let most = most.unwrap_or(snapshot.settings.limits.connect_timeout);
+            let entry = upstream.entry.clone();
             let opening = async move { Ok((upstream.associate(most).await?, ticket)) };
-            Ok(Box::pin(opening) as Opening)
+            Ok((entry, Box::pin(opening) as Opening))
         };
         let verdict = self.upstreams.verdict(number, Instant::now(), begin);
         if verdict == Verdict::Forward {
@@ -94,6 +95,8 @@ impl Judge {
 
     /// The next datagram that comes back through an upstream.
     pub(super) fn poll_back(&mut self, cx: &mut Context<'_>, room: &mut [u8]) -> Poll<Forwarded> {
+        // What comes from an upstream that is one no longer is not taken.
+        self.follow_reload();
         let Poll::Ready(Received { number, origin, len }) = self.upstreams.poll_receive(cx, room) else {
             return Poll::Pending;
         };
@@ -106,7 +109,6 @@ impl Judge {
 
     /// Tells whether an answer through an upstream may go to the client: by the same rule as one that comes here.
     fn admit_through(&mut self, number: usize, origin: SocketAddr) -> Result<(), DropCause> {
-        self.follow_reload();
         let now = Instant::now();
         if self.replies_at(now) == UdpReplies::Any {
             return Ok(());
