@@ -7,10 +7,12 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{Interval, MissedTickBehavior, interval, sleep};
+use tracing::error;
 
 use crate::gateway::Gateway;
-use crate::rejudge;
+use crate::rejudge::{self, Swept};
 use crate::server::Sources;
 
 /// How often the gateway looks after the machine's addresses and its own log.
@@ -27,6 +29,7 @@ pub(crate) struct Rounds<'a> {
     look: Interval,
     save: Interval,
     clock: Clock,
+    sweep: Sweep,
 }
 
 impl<'a> Rounds<'a> {
@@ -43,6 +46,7 @@ impl<'a> Rounds<'a> {
             look: every(LOOK_EVERY),
             save: every(save_every(gateway)),
             clock: Clock::of(gateway, Timestamp::now()),
+            sweep: Sweep::default(),
         })
     }
 
@@ -55,7 +59,7 @@ impl<'a> Rounds<'a> {
 
     /// Waits for the next thing, and does it. It loses nothing if it is dropped while it waits.
     async fn turn(&mut self) {
-        let Self { gateway, sources, reopen, flush, look, save, clock } = self;
+        let Self { gateway, sources, reopen, flush, look, save, clock, sweep } = self;
         tokio::select! {
             _ = reopen.recv() => gateway.audit.reopen(),
             _ = flush.tick() => {
@@ -71,9 +75,11 @@ impl<'a> Rounds<'a> {
                     *save = every(period);
                 }
                 let gateway = Arc::clone(gateway);
-                drop(tokio::task::spawn_blocking(move || gateway.save_quotas()));
+                drop(spawn_blocking(move || gateway.save_quotas()));
             }
-            () = clock.change(gateway) => drop(rejudge::sweep(gateway)),
+            // What changes meanwhile is seen when that is done.
+            () = clock.change(gateway), if !sweep.goes_on() => sweep.begin(gateway),
+            () = sweep.end(), if sweep.goes_on() => {}
             _ = look.tick() => {
                 sources.reception.learn_own_addresses();
                 gateway.logins.forget();
@@ -90,6 +96,30 @@ impl<'a> Rounds<'a> {
 /// How often it is written down what was used of a day's octets.
 fn save_every(gateway: &Gateway) -> Duration {
     gateway.snapshot.load().settings.quotas.as_ref().map_or(LOOK_EVERY, |quotas| quotas.every)
+}
+
+/// Open sessions are judged by the clock, one time after the other, and not on this thread, which carries some of them.
+#[derive(Default)]
+struct Sweep(Option<JoinHandle<Swept>>);
+
+impl Sweep {
+    fn begin(&mut self, gateway: &Arc<Gateway>) {
+        let gateway = gateway.clone();
+        self.0 = Some(spawn_blocking(move || rejudge::sweep(&gateway)));
+    }
+
+    fn goes_on(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// Waits for its end. It loses nothing if it is dropped while it waits.
+    async fn end(&mut self) {
+        let Some(sweep) = &mut self.0 else { return };
+        if sweep.await.is_err() {
+            error!("not all open sessions were judged by the clock: a bug of the gateway's, see above");
+        }
+        self.0 = None;
+    }
 }
 
 /// When the policy says something else for the time alone.
@@ -133,4 +163,39 @@ fn every(period: Duration) -> Interval {
     let mut interval = interval(period);
     interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
     interval
+}
+
+#[cfg(test)]
+mod tests {
+    use socks_core::Identity;
+    use socks_core::wire::Command;
+    use socks_policy::OnRevoke;
+
+    use super::*;
+    use crate::listeners::Entrance;
+    use crate::roster::Facts;
+    use crate::session::Bench;
+
+    #[tokio::test]
+    async fn sessions_are_judged_beside_this_thread_which_goes_on() {
+        let bench = Bench::new("").await;
+        let gateway = &bench.gateway;
+        let listener = (Entrance::none(), "main".into());
+        let live = gateway.roster.enter(gateway.next_session(), listener, ([192, 0, 2, 1], 1).into());
+        *live.facts() = Facts {
+            identity: Some(Arc::new(Identity::anonymous())),
+            command: Some(Command::Connect),
+            bound: Some(([192, 0, 2, 2], 2).into()),
+            on_revoke: OnRevoke::Close,
+            ..Facts::default()
+        };
+        let mut sweep = Sweep::default();
+        // Who judges it waits for this.
+        let held = live.facts();
+        sweep.begin(gateway);
+        assert!(sweep.goes_on());
+        drop(held);
+        sweep.end().await;
+        assert!(!sweep.goes_on() && live.ending().is_some(), "its method is not known, so it is over");
+    }
 }

@@ -208,3 +208,5 @@ impl Session {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub(crate) use tests::Bench;

@@ -111,14 +111,14 @@ impl Authenticator for Groupless {
 }
 
 /// A gateway within the test, without a listener of its own.
-struct Bench {
-    gateway: Arc<Gateway>,
+pub(crate) struct Bench {
+    pub(crate) gateway: Arc<Gateway>,
     listener: TcpListener,
     folder: TempDir,
 }
 
 impl Bench {
-    async fn new(limits: &str) -> Self {
+    pub(crate) async fn new(limits: &str) -> Self {
         Self::with(limits, "keep").await
     }
 
