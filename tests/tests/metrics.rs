@@ -3,11 +3,15 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::{Read, Write};
+use std::net::Ipv4Addr;
 use std::os::unix::net::UnixStream;
 use std::process::Command;
+use std::time::Instant;
 
 use krb_testenv::Realm;
 use serde_json::Value;
+use tests::targets::udp_echo;
+use tests::udp::Association;
 use tests::{Client, DEADLINE, Folder, Gateway, Setup, command, program, targets};
 
 fn scrape(gateway: &Gateway) -> String {
@@ -70,6 +74,39 @@ fn a_scrape_tells_what_has_happened() {
     has(&text, "socksd_connect_seconds_count 2");
     has(&text, "socksd_ready 1");
     has(&text, "socksd_policy_generation 1");
+}
+
+#[test]
+fn what_open_sessions_have_moved_counts_and_counts_once() {
+    let gateway = Setup::new().key("admin", "{ socket: admin.sock }").start();
+    let (echo, datagrams) = (targets::echo(), udp_echo(Ipv4Addr::LOCALHOST.into()));
+    let mut tunnel = Client::tunnel(gateway.address(), echo.address);
+    let association = Association::open(gateway.address());
+    let expect = |up: u64, down: u64| {
+        let (until, mut last) = (Instant::now() + DEADLINE, String::new());
+        let both = [("up", up), ("down", down)];
+        let lines = both.map(|(way, octets)| {
+            [
+                format!(r#"socksd_relayed_octets_total{{direction="{way}"}} {octets}"#),
+                format!(r#"socksd_datagrams_total{{direction="{way}"}} 1"#),
+            ]
+        });
+        // An octet is counted a moment after it has come.
+        while !lines.as_flattened().iter().all(|line| last.lines().any(|found| found == line)) {
+            assert!(Instant::now() < until, "{lines:?} are missing in\n{last}");
+            last = scrape(&gateway);
+        }
+    };
+    association.expect_echo(&datagrams.address.into(), datagrams.address, b"asked");
+    for round in 1..4 {
+        tunnel.expect_echo(b"more");
+        expect(5 + 4 * round, 5 + 4 * round);
+    }
+    let local = tunnel.local();
+    drop(tunnel);
+    gateway.session_of(local);
+    gateway.session_of(association.end());
+    expect(17, 17);
 }
 
 #[test]

@@ -6,6 +6,7 @@ mod audit;
 mod histogram;
 mod label;
 mod limits;
+mod moved;
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -16,8 +17,6 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
-use socks_core::relay::Way;
-use socks_core::udp::DropCause;
 
 use crate::gateway::Gateway;
 use crate::outcome::End;
@@ -29,6 +28,7 @@ use audit::AuditMetrics;
 use histogram::Histogram;
 use label::{Label, Rules};
 use limits::LimitMetrics;
+use moved::Moved;
 
 /// All metrics of a gateway. `docs/metrics.md` describes each.
 #[derive(Debug)]
@@ -38,9 +38,7 @@ pub(crate) struct Metrics {
     open: Family<OfStage, Gauge>,
     ended: Family<OfEnd, Counter>,
     by_rule: Family<OfRule, Counter>,
-    octets: Family<OfWay, Counter>,
-    datagrams: Family<OfWay, Counter>,
-    dropped: Family<OfCause, Counter>,
+    moved: Moved,
     handshake: Histogram,
     connect: Histogram,
     accept_failures: Family<OfCause, Counter>,
@@ -121,9 +119,7 @@ impl Metrics {
             open: Family::default(),
             ended: Family::default(),
             by_rule: Family::default(),
-            octets: Family::default(),
-            datagrams: Family::default(),
-            dropped: Family::default(),
+            moved: Moved::default(),
             handshake: Histogram::default(),
             connect: Histogram::default(),
             accept_failures: Family::default(),
@@ -153,13 +149,6 @@ impl Metrics {
 
     /// Whatever has few labels is there from the start: a first event would otherwise be no increase.
     fn begin(&self) {
-        for (_, direction) in WAYS {
-            drop(self.octets.get_or_create(&OfWay { direction }));
-            drop(self.datagrams.get_or_create(&OfWay { direction }));
-        }
-        for cause in DropCause::ALL {
-            drop(self.dropped.get_or_create(&OfCause { cause: cause.as_str() }));
-        }
         for cause in [NO_RESOURCES, LOST] {
             drop(self.accept_failures.get_or_create(&OfCause { cause }));
         }
@@ -180,9 +169,7 @@ impl Metrics {
             "Sessions that ended, by the rule that decided",
             self.by_rule.clone(),
         );
-        registry.register("relayed_octets", "Octets relayed for clients", self.octets.clone());
-        registry.register("datagrams", "Datagrams carried for clients", self.datagrams.clone());
-        registry.register("datagrams_dropped", "Datagrams dropped, by cause", self.dropped.clone());
+        self.moved.register(registry);
         let text = "From the connection to the whole request";
         registry.register_with_unit("handshake", text, Unit::Seconds, self.handshake.clone());
         let text = "From the permit to the open connection";
@@ -228,15 +215,7 @@ impl Metrics {
         if let Some(rule) = &facts.rule {
             self.by_rule.get_or_create(&OfRule { rule: self.rules.label(rule), verdict }).inc();
         }
-        for (way, direction) in WAYS {
-            self.octets.get_or_create(&OfWay { direction }).inc_by(live.octets(facts, way));
-            if let Some(tally) = &facts.association {
-                self.datagrams.get_or_create(&OfWay { direction }).inc_by(tally.datagrams(way));
-            }
-        }
-        for (cause, count) in facts.association.iter().flat_map(|tally| tally.drops()) {
-            self.dropped.get_or_create(&OfCause { cause: cause.as_str() }).inc_by(count);
-        }
+        self.moved.end(live, facts);
     }
 
     /// A client has made its whole request, so long after it came.
@@ -276,8 +255,11 @@ impl Metrics {
 
     fn look(&self, gateway: &Gateway) {
         let mut counts = Stage::ALL.map(|stage| (stage, 0_usize));
+        let mut moved = self.moved.count();
         gateway.roster.for_each(|live| {
-            let now = live.facts().stage();
+            let facts = live.facts();
+            moved.add(live, &facts);
+            let now = facts.stage();
             for (_, count) in counts.iter_mut().filter(|(stage, _)| *stage == now) {
                 *count += 1;
             }
@@ -285,6 +267,7 @@ impl Metrics {
         for (stage, count) in counts {
             self.open.get_or_create(&OfStage { stage: stage.as_str() }).set(signed(count));
         }
+        self.moved.show(&moved);
         let snapshot = gateway.snapshot.load();
         self.policy.set(signed(snapshot.ruleset.generation()));
         self.rules_in_force.set(signed(snapshot.ruleset.rule_count()));
@@ -321,8 +304,6 @@ pub(crate) const NO_RESOURCES: &str = "no-resources";
 pub(crate) const LOST: &str = "lost";
 const DONE: &str = "done";
 const REFUSED: &str = "refused";
-
-const WAYS: [(Way, &str); 2] = [(Way::Up, "up"), (Way::Down, "down")];
 
 fn signed(count: impl TryInto<i64>) -> i64 {
     count.try_into().unwrap_or(i64::MAX)
