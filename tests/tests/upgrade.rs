@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::net::SocketAddr;
 use std::process::{Command, Stdio};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -104,6 +105,94 @@ fn limits_count_the_sessions_of_both_processes() {
     wait_until("one place is free", || sessions(&gateway).len() == 1);
     wait_until("the new process knows", || Client::is_answered(gateway.address()));
     second.expect_echo(b"not disturbed");
+}
+
+/// RFC 1928 section 6: general SOCKS server failure.
+const REFUSED: u8 = 0x01;
+
+/// Asks for a tunnel as a user, and tells the answer.
+fn ask(gateway: &Gateway, name: &str, target: SocketAddr) -> (Client, u8) {
+    let mut client = Client::connect(gateway.address());
+    client.greet(&[0x02]);
+    assert_eq!(client.login(name, "secret"), 0);
+    let code = client.connect_to(target).code;
+    (client, code)
+}
+
+/// Stops others when it is dropped, also by a panic.
+struct Stop<'a>(&'a AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Lets several users ask for tunnels again and again meanwhile; gives those that were granted.
+fn rush<T>(
+    gateway: &Gateway,
+    names: &[&str],
+    target: SocketAddr,
+    meanwhile: impl FnOnce(&AtomicUsize) -> T,
+) -> (T, Vec<Client>) {
+    let (stop, asked) = (AtomicBool::new(false), AtomicUsize::new(0));
+    let (granted, count) = (Mutex::new(Vec::new()), AtomicUsize::new(0));
+    let ask = |name: &str| {
+        while !stop.load(Ordering::Relaxed) {
+            let (client, code) = ask(gateway, name, target);
+            asked.fetch_add(1, Ordering::Relaxed);
+            if code == 0 {
+                granted.lock().expect("nobody panics with it").push(client);
+                count.fetch_add(1, Ordering::Relaxed);
+            } else {
+                assert_eq!(code, REFUSED);
+            }
+        }
+    };
+    let ask = &ask;
+    let done = thread::scope(|scope| {
+        let _stop = Stop(&stop);
+        for name in names.iter().cycle().take(4) {
+            scope.spawn(move || ask(name));
+        }
+        let done = meanwhile(&count);
+        let before = asked.load(Ordering::Relaxed);
+        wait_until("some more have asked", || asked.load(Ordering::Relaxed) > before + 8);
+        done
+    });
+    (done, granted.into_inner().expect("nobody panics with it"))
+}
+
+#[test]
+fn limits_of_rules_and_identities_hold_in_both_processes_while_many_ask() {
+    let table = [
+        ("limits: { sessions-in-all: 2 },", "100", &["alice", "bob"][..]),
+        ("limits: { sessions: 2 },", "100", &["alice"]),
+        ("", "2", &["alice"]),
+    ];
+    for (of_rule, of_identity, names) in table {
+        let rule = format!("{{ name: all, action: permit, {of_rule} special-use: permit }}");
+        let policy = format!("version: 1\nclients: [{{ methods: [password] }}]\nrules: [{rule}]\n");
+        let setup = setup().user("alice", "secret").user("bob", "secret").policy(&policy);
+        let gateway = setup.limit("max-sessions-per-identity", of_identity).start();
+        let echo = targets::echo();
+        let held = [0, 1].map(|at| ask(&gateway, names[at % names.len()], echo.address));
+        assert_eq!(held.each_ref().map(|(_, code)| *code), [0, 0]);
+        let take_over = |_: &AtomicUsize| Successor::taken_over(gateway.folder());
+        let (_successor, granted) = rush(&gateway, names, echo.address, take_over);
+        assert_eq!(granted.len(), 0, "{rule}: both places are taken, in the old process");
+        let bobs = ask(&gateway, "bob", echo.address).1;
+        assert_eq!(bobs, if names.contains(&"bob") { REFUSED } else { 0 }, "{rule}");
+        let [(mut stays, _), (goes, _)] = held;
+        drop(goes);
+        let one = |granted: &AtomicUsize| {
+            wait_until("there is one place", || granted.load(Ordering::Relaxed) > 0);
+        };
+        let ((), mut granted) = rush(&gateway, names, echo.address, one);
+        assert_eq!(granted.len(), 1, "{rule}: one in each process");
+        stays.expect_echo(b"not disturbed");
+        granted[0].expect_echo(b"in the new process");
+    }
 }
 
 #[test]
