@@ -43,22 +43,24 @@ impl FromStr for DomainName {
     /// # Errors
     /// [`NameError`] when the text is no host name, or an IP address in whatever spelling.
     fn from_str(text: &str) -> Result<Self, NameError> {
-        let ascii = if text.is_ascii() {
+        let mut name = if text.is_ascii() {
             text.to_ascii_lowercase()
         } else {
             idna::domain_to_ascii(text).map_err(|_| NameError::NotAHostName)?
         };
-        let name = ascii.strip_suffix('.').unwrap_or(&ascii);
+        if name.ends_with('.') {
+            name.pop();
+        }
         if name.is_empty() {
             return Err(NameError::Empty);
         }
         if name.len() > MAX_NAME {
             return Err(NameError::TooLong);
         }
-        if name.parse::<IpAddr>().is_ok() || ends_in_a_number(name) {
+        if address(&name).is_some() || ends_in_a_number(&name) {
             return Err(NameError::OddAddress);
         }
-        if !name.split('.').all(is_label) {
+        if !name.as_bytes().split(|octet| *octet == b'.').all(is_label) {
             return Err(NameError::NotAHostName);
         }
         Ok(Self(name.into()))
@@ -72,12 +74,18 @@ impl fmt::Display for DomainName {
 }
 
 /// Letters, digits, hyphens inside, and the underscore that many private networks use.
-fn is_label(label: &str) -> bool {
-    let inside = |octet: u8| octet.is_ascii_alphanumeric() || octet == b'-' || octet == b'_';
+fn is_label(label: &[u8]) -> bool {
+    let inside = |octet: &u8| octet.is_ascii_alphanumeric() || *octet == b'-' || *octet == b'_';
     (1..=MAX_LABEL).contains(&label.len())
-        && label.bytes().all(inside)
-        && !label.starts_with('-')
-        && !label.ends_with('-')
+        && label.iter().all(inside)
+        && label.first() != Some(&b'-')
+        && label.last() != Some(&b'-')
+}
+
+/// The address that a text is in its usual spelling. Nearly every name is told from one by its first letters.
+fn address(text: &str) -> Option<IpAddr> {
+    let may_be_in_one = |octet: u8| octet.is_ascii_hexdigit() || octet == b'.' || octet == b':';
+    if text.bytes().all(may_be_in_one) { text.parse().ok() } else { None }
 }
 
 /// Tells whether a resolver may take the name for an IPv4 address: `127.1`, `0x7f000001`, `010.0.0.1` and so on.
@@ -121,9 +129,9 @@ impl FromStr for Host {
     /// # Errors
     /// [`NameError`] when it is neither.
     fn from_str(text: &str) -> Result<Self, NameError> {
-        match text.parse() {
-            Ok(ip) => Ok(Self::Ip(ip)),
-            Err(_) => text.parse().map(Self::Name),
+        match address(text) {
+            Some(ip) => Ok(Self::Ip(ip)),
+            None => text.parse().map(Self::Name),
         }
     }
 }
