@@ -17,7 +17,7 @@ TEST_NEEDS := $(BUILD_NEEDS) socksify=dante-client danted=dante-server microsock
 	promtool=prometheus dnsmasq=dnsmasq-base drill=ldnsutils haproxy=haproxy logrotate=logrotate \
 	/usr/share/zoneinfo/Europe/Berlin=tzdata \
 	systemd-analyze=systemd strace=strace man=man-db mandoc=mandoc zsh=zsh fish=fish openssl=openssl script=bsdutils \
-	chromium=chromium chromedriver=chromium-driver
+	chromium=chromium chromedriver=chromium-driver valgrind=valgrind
 DEB_NEEDS := dpkg-shlibdeps=dpkg-dev strip=binutils
 PICTURE_NEEDS := /usr/share/fonts/*/inter*=fonts-inter pngquant=pngquant
 LONG_NEEDS := $(DEB_NEEDS) lintian=lintian debootstrap=debootstrap
@@ -47,7 +47,7 @@ need-long: need-test
 # In one call: apart from each other, the programs would have their dependencies built several times.
 build: need-build ## Builds the programs for use: target/release/socksd, socks-forward and others.
 	$(CARGO) build --release --locked -p socksd -p socks-client -p krb-testenv -p tests \
-		--bin socksd --bin socks-forward --bin krb-testenv --bin demo-web
+		--bin socksd --bin socks-forward --bin krb-testenv --bin demo-web --bin operations
 
 OUT = $(or $(CARGO_TARGET_DIR),target)
 
@@ -77,6 +77,10 @@ test-long: need-long dante build ## Runs what takes long: large loads, soaks, an
 	SOCKSD_TEST_PROFILE=release $(CARGO) test --locked --release -p tests $(LONG_TESTS) -- --ignored --test-threads=1
 	$(COMPARE_BUILD)
 	$(COMPARE) --quick
+
+.PHONY: baselines
+baselines: need-test build ## Measures anew what the tests hold decoding and deciding to.
+	SOCKSD_WRITE_BASELINES=yes $(CARGO) test --locked -p tests --test instructions
 
 .PHONY: screenshots
 screenshots: need-test build ## Makes the pictures of the admin page anew: docs/images.

@@ -5,15 +5,18 @@
 //! No port is fixed and nothing waits by sleeping for a while and hoping.
 
 pub mod audit;
+pub mod baseline;
 pub mod bench;
 pub mod browser;
 pub mod client;
 pub mod command;
 pub mod dante;
+pub mod decisions;
 pub mod folder;
 pub mod forwarder;
 pub mod ftp;
 pub mod gateway;
+pub mod instructions;
 pub mod kerberos;
 pub mod lines;
 pub mod namespace;

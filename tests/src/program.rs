@@ -19,9 +19,13 @@ pub fn built(program: &str) -> PathBuf {
 
 /// As [`built`], of a package that has another name than the program.
 pub fn built_of(package: &str, program: &str) -> PathBuf {
-    static BUILT: OnceLock<Mutex<HashMap<String, PathBuf>>> = OnceLock::new();
-    let mut built = BUILT.get_or_init(Mutex::default).lock().expect("no build panics half way");
-    built.entry(program.to_owned()).or_insert_with(|| build(package, program)).clone()
+    let (_, own_profile) = own_place();
+    once_built(package, program, &std::env::var("SOCKSD_TEST_PROFILE").unwrap_or(own_profile))
+}
+
+/// As [`built`], always as it is shipped: for what is measured, where an unoptimized build tells nothing.
+pub fn shipped(package: &str, program: &str) -> PathBuf {
+    once_built(package, program, "release")
 }
 
 /// The folder of the workspace.
@@ -34,14 +38,20 @@ pub fn target() -> PathBuf {
     own_place().0
 }
 
-fn build(package: &str, program: &str) -> PathBuf {
-    let (target, own_profile) = own_place();
-    let profile = std::env::var("SOCKSD_TEST_PROFILE").unwrap_or(own_profile);
-    let folder = if profile == "dev" { "debug" } else { &profile };
+fn once_built(package: &str, program: &str, profile: &str) -> PathBuf {
+    static BUILT: OnceLock<Mutex<HashMap<(String, String), PathBuf>>> = OnceLock::new();
+    let mut built = BUILT.get_or_init(Mutex::default).lock().expect("no build panics half way");
+    let path = || build(package, program, profile);
+    built.entry((program.to_owned(), profile.to_owned())).or_insert_with(path).clone()
+}
+
+fn build(package: &str, program: &str, profile: &str) -> PathBuf {
+    let (target, _) = own_place();
+    let folder = if profile == "dev" { "debug" } else { profile };
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
     let packages = if TOGETHER.contains(&package) { &TOGETHER[..] } else { &[package][..] };
     let status = Command::new(cargo)
-        .args(["build", "--quiet", "--locked", "--bin", program, "--profile", &profile])
+        .args(["build", "--quiet", "--locked", "--bin", program, "--profile", profile])
         .args(packages.iter().flat_map(|package| ["--package", package]))
         .arg("--target-dir")
         .arg(&target)
