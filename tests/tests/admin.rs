@@ -1,8 +1,11 @@
 //! What an operator asks the running gateway, and does to it.
 
+use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
-use std::process::Command;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::Instant;
 
 use rustix::process::Signal;
 use serde_json::Value;
@@ -222,20 +225,31 @@ fn over_loopback_everybody_may_look_and_only_the_token_acts() {
     assert!(!stopped.log.contains(TOKEN) && !records.contains(TOKEN), "a secret stays one");
 }
 
-#[test]
-fn the_socket_knows_who_may_look_and_who_may_act() {
+/// A gateway whose admin socket everybody may ask, if others can be tried here.
+fn open_to_all() -> Option<(Gateway, PathBuf)> {
     if !process::is_root() {
         eprintln!("NOT RUN: only root can become another user");
-        return;
+        return None;
     }
     let setup = Setup::new().key("admin", "{ socket: admin.sock, mode: '0666' }");
     let gateway = setup.start_with(|folder| folder.set_mode("", 0o755));
     let socket = gateway.folder().file("admin.sock");
+    Some((gateway, socket))
+}
+
+/// Begins a command of another user.
+fn as_user(user: u32) -> Command {
+    let mut tool = Command::new(command::tool("setpriv"));
+    tool.args([format!("--reuid={user}"), format!("--regid={user}"), "--clear-groups".into()]);
+    tool
+}
+
+#[test]
+fn the_socket_knows_who_may_look_and_who_may_act() {
+    let Some((gateway, socket)) = open_to_all() else { return };
     assert_eq!(socket.metadata().expect("it is there").permissions().mode() & 0o777, 0o666);
     let as_stranger = |words: &[&str]| {
-        let mut tool = Command::new(command::tool("setpriv"));
-        let id = STRANGER.to_string();
-        tool.args([format!("--reuid={id}"), format!("--regid={id}"), "--clear-groups".into()]);
+        let mut tool = as_user(STRANGER);
         tool.arg(program::built("socksd")).args(words).arg("--socket").arg(&socket);
         command::run(&mut tool, DEADLINE)
     };
@@ -247,6 +261,50 @@ fn the_socket_knows_who_may_look_and_who_may_act() {
     gateway.command(&["reload"]).succeeded();
     let refused = as_stranger(&["status"]);
     assert_eq!(refused.code, Some(77), "who is struck off the list is not let in: {refused}");
+}
+
+/// Opens many connections, asks by each something that it never says whole, and keeps them.
+const CROWD: &str = "\
+import socket, sys
+crowd = [socket.socket(socket.AF_UNIX) for _ in range(40)]
+for one in crowd:
+    one.connect(sys.argv[1])
+    try:
+        one.sendall(b'POST /api/explain HTTP/1.1\\r\\nhost: localhost\\r\\ncontent-type: application/json\\r\\ncontent-length: 9\\r\\n\\r\\n')
+    except OSError:
+        pass
+print('there', flush=True)
+sys.stdin.read()
+";
+
+#[test]
+fn one_user_keeps_nobody_out() {
+    let Some((gateway, socket)) = open_to_all() else { return };
+    let mut crowd = as_user(STRANGER);
+    crowd.args(["/usr/bin/python3", "-c", CROWD]).arg(&socket).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut crowd = crowd.spawn().expect("python3 runs");
+    let mut there = [0; 5];
+    crowd.stdout.as_mut().expect("piped").read_exact(&mut there).expect("all have come");
+    let status = |mut tool: Command| {
+        tool.arg(program::built("socksd")).args(["status", "--socket"]).arg(&socket);
+        command::run(&mut tool, DEADLINE)
+    };
+    gateway.command(&["status"]).succeeded();
+    status(as_user(STRANGER - 1)).succeeded();
+    let until = Instant::now() + DEADLINE;
+    loop {
+        let refused = status(as_user(STRANGER));
+        if refused.stderr.contains("too many connections are open") {
+            break;
+        }
+        assert!(Instant::now() < until, "he has what he may have: {refused}");
+    }
+    drop(crowd.stdin.take());
+    crowd.wait().expect("it ends");
+    let until = Instant::now() + DEADLINE;
+    while status(as_user(STRANGER)).code != Some(0) {
+        assert!(Instant::now() < until, "there is room again");
+    }
 }
 
 #[test]

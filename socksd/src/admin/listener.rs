@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
+use axum::http::StatusCode;
+use axum::response::IntoResponse;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -25,10 +27,16 @@ use crate::server::EXHAUSTED_PAUSE;
 use crate::socket_file::SocketFile;
 
 use super::access::{Caller, Guests, Way};
+use super::api::Refused;
+use super::places::{Place, Places};
 use super::{Desk, OpenError, api};
 
-/// Connections at once by each way; others wait.
+/// Connections at once by HTTP; others wait.
 const MOST_CONNECTIONS: usize = 32;
+/// Connections by the Unix socket that are told at once that there are too many; others are told nothing.
+const MOST_TURNED_AWAY: usize = 8;
+/// How long that may take.
+const FAREWELL: Duration = Duration::from_secs(1);
 /// For the head of a request.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 /// For a connection in all: a page fetches its data again and again on new ones.
@@ -66,7 +74,8 @@ impl Doors {
     /// Answers for ever.
     pub(super) async fn serve(self, desk: Arc<Desk>) {
         // Those who may only look cannot keep operators out.
-        let [unix_places, http_places] = [0, 1].map(|_| Arc::new(Semaphore::new(MOST_CONNECTIONS)));
+        let (unix_places, http_places) = (Places::new(), Arc::new(Semaphore::new(MOST_CONNECTIONS)));
+        let doorstep = Arc::new(Semaphore::new(MOST_TURNED_AWAY));
         let Self { unix, http, http_address, mut is_here } = self;
         let router = api::router(desk.clone());
         // By the configuration in force: who is struck off the list is not let in again.
@@ -75,13 +84,22 @@ impl Doors {
         let by_unix = async {
             let Some(unix) = unix else { return };
             loop {
-                let place = place(&unix_places).await;
-                match unix.accept().await {
+                let (socket, peer) = match unix.accept().await {
                     Ok((socket, _)) => {
                         let peer = socket.peer_cred().map(|peer| (peer.uid(), peer.gid()));
-                        tokio::spawn(visit(Way::Unix(peer.ok()), place).answer(socket));
+                        (socket, peer.ok())
                     }
-                    Err(error) => pause(&error).await,
+                    Err(error) => {
+                        pause(&error).await;
+                        continue;
+                    }
+                };
+                match (unix_places.take(peer.map(|(user, _)| user)), doorstep.clone().try_acquire_owned()) {
+                    (Some(place), _) => {
+                        drop(tokio::spawn(visit(Way::Unix(peer), Held::Unix(place)).answer(socket)));
+                    }
+                    (None, Ok(step)) => drop(tokio::spawn(turn_away(socket, step))),
+                    (None, Err(_)) => {}
                 }
             }
         };
@@ -105,15 +123,13 @@ impl Doors {
 }
 
 /// Answers those who come by HTTP, for ever.
-async fn accept(
-    http: &TcpListener,
-    places: &Arc<Semaphore>,
-    visit: &impl Fn(Way, Option<OwnedSemaphorePermit>) -> Visit,
-) {
+async fn accept(http: &TcpListener, places: &Arc<Semaphore>, visit: &impl Fn(Way, Held) -> Visit) {
     loop {
         let place = place(places).await;
         match http.accept().await {
-            Ok((socket, peer)) => drop(tokio::spawn(visit(Way::Http(peer), place).answer(socket))),
+            Ok((socket, peer)) => {
+                drop(tokio::spawn(visit(Way::Http(peer), Held::Http(place)).answer(socket)));
+            }
             Err(error) => pause(&error).await,
         }
     }
@@ -145,7 +161,28 @@ struct Visit {
     way: Way,
     guests: Arc<Guests>,
     router: Router,
-    _place: Option<OwnedSemaphorePermit>,
+    _place: Held,
+}
+
+/// The place of a connection.
+#[expect(dead_code, reason = "it is held, not looked at")]
+enum Held {
+    Unix(Place),
+    Http(Option<OwnedSemaphorePermit>),
+}
+
+/// Tells somebody that there is no place for him.
+async fn turn_away(socket: impl AsyncRead + AsyncWrite + Unpin, _step: OwnedSemaphorePermit) {
+    let service = service_fn(async |_: hyper::Request<Incoming>| {
+        let text = "too many connections are open at once: wait until some of yours have ended";
+        Ok::<_, Infallible>(Refused(StatusCode::SERVICE_UNAVAILABLE, text.into()).into_response())
+    });
+    let mut server = http1::Builder::new();
+    server.timer(TokioTimer::new()).header_read_timeout(FAREWELL).keep_alive(false);
+    let connection = server.serve_connection(TokioIo::new(socket), service);
+    if let Ok(Err(error)) = timeout(FAREWELL, connection).await {
+        debug!(%error, "admin connection failed");
+    }
 }
 
 impl Visit {

@@ -10,6 +10,7 @@ mod html;
 mod listener;
 mod listing;
 mod page;
+mod places;
 mod refused;
 mod rows;
 mod status;
