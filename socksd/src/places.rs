@@ -66,7 +66,12 @@ impl SessionLimit {
 
 impl Held {
     /// The places of a session that is open already, and goes on by that permit: it counts even where there is no place left.
-    pub(crate) fn keep(permit: &Permit, holder: &str, limits: &Limits, sessions: &RuleSessions) -> Self {
+    pub(crate) fn keep(
+        permit: &Permit,
+        holder: impl Copy + Into<Box<str>>,
+        limits: &Limits,
+        sessions: &RuleSessions,
+    ) -> Self {
         let own = limits.max_sessions_per_identity.map(|_| sessions.count(Counted::Holder(holder.into())));
         let held: Vec<_> = counted(permit, holder).map(|(counted, ..)| sessions.count(counted)).collect();
         let of_rule = (!held.is_empty()).then(|| Places { rule: permit.rule().clone(), _held: held });
@@ -76,7 +81,11 @@ impl Held {
 
 impl Places {
     /// Takes the places of a new session in its rule, as far as they are limited.
-    pub(crate) fn take(permit: &Permit, holder: &str, sessions: &RuleSessions) -> Result<Self, SessionLimit> {
+    pub(crate) fn take(
+        permit: &Permit,
+        holder: impl Copy + Into<Box<str>>,
+        sessions: &RuleSessions,
+    ) -> Result<Self, SessionLimit> {
         let mut held = Vec::new();
         for (counted, most, limit) in counted(permit, holder) {
             held.push(sessions.admit(counted, most).ok_or(limit)?);
@@ -91,7 +100,10 @@ impl Places {
 }
 
 /// What a permit counts by, each with the most sessions that there may be.
-fn counted(permit: &Permit, holder: &str) -> impl Iterator<Item = (Counted, u32, SessionLimit)> {
+fn counted(
+    permit: &Permit,
+    holder: impl Into<Box<str>>,
+) -> impl Iterator<Item = (Counted, u32, SessionLimit)> {
     let (rule, terms) = (permit.rule(), permit.terms());
     let in_all = terms.sessions_in_all.map(|most| (Counted::Rule((**rule).into()), most, SessionLimit::Rule));
     let of_holder = terms
@@ -104,7 +116,7 @@ fn counted(permit: &Permit, holder: &str) -> impl Iterator<Item = (Counted, u32,
 /// The place of a holder's session among all of that holder's, if they are limited.
 pub(crate) fn of_holder(
     limits: &Limits,
-    holder: &str,
+    holder: impl Into<Box<str>>,
     sessions: &RuleSessions,
 ) -> Result<Option<RuleTicket>, SessionLimit> {
     let Some(most) = limits.max_sessions_per_identity else { return Ok(None) };

@@ -10,6 +10,7 @@ use socks_core::wire::{Command, ReplyCode};
 use socks_core::{Identity, IdentityName};
 use tracing::{debug, error, info, warn};
 
+use crate::admission::Source;
 use crate::audit::VERSION;
 use crate::gateway::Gateway;
 use crate::listeners::Entrance;
@@ -248,11 +249,31 @@ pub(crate) fn command_word(command: Command) -> &'static str {
     }
 }
 
-/// Who holds a session through a rule that counts: the identity, or the source of an anonymous client.
-pub(crate) fn holder(identity: &Identity, client: SocketAddr) -> Box<str> {
-    match identity.name {
-        IdentityName::Anonymous => crate::admission::Source::of(client.ip()).to_string().into(),
-        _ => identity.to_string().into(),
+/// Who holds a session through a rule that counts: the identity, or the source of an anonymous client. Its text is made
+/// only where something counts.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Holder<'a> {
+    identity: &'a Identity,
+    client: SocketAddr,
+}
+
+impl<'a> Holder<'a> {
+    pub(crate) fn of(identity: &'a Identity, client: SocketAddr) -> Self {
+        Self { identity, client }
+    }
+
+    /// Where the session comes from.
+    pub(crate) fn source(self) -> Source {
+        Source::of(self.client.ip())
+    }
+}
+
+impl From<Holder<'_>> for Box<str> {
+    fn from(holder: Holder<'_>) -> Self {
+        match holder.identity.name {
+            IdentityName::Anonymous => holder.source().to_string().into(),
+            _ => holder.identity.to_string().into(),
+        }
     }
 }
 

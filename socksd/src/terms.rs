@@ -9,7 +9,7 @@ use crate::account::{Accounts, Claim};
 use crate::config::Limits;
 use crate::gateway::Gateway;
 use crate::places::Held;
-use crate::record::holder;
+use crate::record::Holder;
 use crate::roster::Live;
 
 /// Puts the terms of a permit in force, unless a later policy has had its say.
@@ -34,6 +34,6 @@ pub(crate) fn apply(live: &Live, permit: &Permit, limits: &Limits, accounts: &Ac
 pub(crate) fn move_to(gateway: &Gateway, live: &Live, permit: &Permit, limits: &Limits) {
     apply(live, permit, limits, &gateway.accounts);
     let Some(identity) = live.facts().identity.clone() else { return };
-    let holder = holder(&identity, live.client());
-    live.change_places(Held::keep(permit, &holder, limits, &gateway.rule_sessions));
+    let holder = Holder::of(&identity, live.client());
+    live.change_places(Held::keep(permit, holder, limits, &gateway.rule_sessions));
 }

@@ -22,7 +22,7 @@ use tokio::time::Instant;
 
 use crate::admission::Source;
 use crate::config::Limits;
-use crate::record::holder;
+use crate::record::Holder;
 
 pub(crate) use beginning::Beginning;
 use bucket::Bucket;
@@ -87,6 +87,16 @@ impl Sort {
 }
 
 impl Owner {
+    /// The owner of that sort for a session of this holder under this rule.
+    fn of(sort: Sort, rule: &str, holder: Holder<'_>) -> Self {
+        match sort {
+            Sort::Source => Self::Source(holder.source()),
+            Sort::Identity => Self::Identity(holder.into()),
+            Sort::Rule => Self::Rule(rule.into()),
+            Sort::RuleIdentity => Self::RuleIdentity(rule.into(), holder.into()),
+        }
+    }
+
     pub(crate) fn sort(&self) -> Sort {
         match self {
             Self::Source(_) => Sort::Source,
@@ -125,17 +135,18 @@ impl Claim {
         identity: &Identity,
         permit: &Permit,
     ) -> impl Iterator<Item = Self> {
-        let (rule, terms, who) =
-            (Box::<str>::from(&**permit.rule()), permit.terms(), holder(identity, client));
-        let owners = [
-            (Owner::RuleIdentity(rule.clone(), who.clone()), terms.per_identity),
-            (Owner::Identity(who), limits.per_identity),
-            (Owner::Source(Source::of(client.ip())), limits.per_source),
-            (Owner::Rule(rule), terms.together),
+        let terms = permit.terms();
+        let limited = [
+            (Sort::RuleIdentity, terms.per_identity),
+            (Sort::Identity, limits.per_identity),
+            (Sort::Source, limits.per_source),
+            (Sort::Rule, terms.together),
         ];
-        let generation = permit.generation();
-        let claims = owners.into_iter().filter(|(_, allowance)| *allowance != Allowance::default());
-        claims.map(move |(owner, allowance)| Self { owner, allowance, generation })
+        let limited = limited.into_iter().filter(|(_, allowance)| *allowance != Allowance::default());
+        limited.map(move |(sort, allowance)| {
+            let owner = Owner::of(sort, permit.rule(), Holder::of(identity, client));
+            Self { owner, allowance, generation: permit.generation() }
+        })
     }
 
     /// The limits of a source alone, before anything else is known of a client.

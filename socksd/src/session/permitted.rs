@@ -12,7 +12,7 @@ use crate::account::{Beginning, Claim, Sort};
 use crate::dial::{Dialled, Road, dial};
 use crate::outcome::End;
 use crate::places::{Places, SessionLimit, of_holder};
-use crate::record::holder;
+use crate::record::Holder;
 
 use super::chained::Chain;
 use super::connected::{Connected, Far};
@@ -94,13 +94,15 @@ impl Admitted {
 /// A session's places in each rule that limits its sessions, once it may begin at all. Addresses whose rule has none left
 /// are not dialled.
 pub(super) fn places(permits: Vec<Permit>, session: &Session) -> Result<Admitted, End> {
-    let (holder, mut begun) = own_place(&permits, session)?;
+    let identity = session.record.identity().ok_or(End::Undecided)?;
+    let holder = Holder::of(&identity, session.record.client());
+    let mut begun = own_place(&permits, holder, session)?;
     let (mut places, mut admitted, mut full) =
         (Vec::<Places>::new(), Vec::with_capacity(permits.len()), None);
     for permit in permits {
         session.record.facts().rule = Some(permit.rule().clone());
         if !places.iter().any(|places| places.are_of(permit.rule())) {
-            match place(&permit, &holder, session) {
+            match place(&permit, holder, session) {
                 Ok((place, own)) => {
                     places.push(place);
                     begun.join(own);
@@ -119,22 +121,23 @@ pub(super) fn places(permits: Vec<Permit>, session: &Session) -> Result<Admitted
     }
 }
 
-/// Takes the place among all sessions of the client; tells who that is where sessions are counted.
-fn own_place(permits: &[Permit], session: &Session) -> Result<(Box<str>, Beginning), End> {
-    let identity = session.record.identity().ok_or(End::Undecided)?;
-    let holder = holder(&identity, session.record.client());
+/// Takes the place among all sessions of the client.
+fn own_place(permits: &[Permit], holder: Holder<'_>, session: &Session) -> Result<Beginning, End> {
     let limits = &session.snapshot.settings.limits;
-    let own = of_holder(limits, &holder, &session.gateway.rule_sessions).map_err(End::Limited)?;
+    let own = of_holder(limits, holder, &session.gateway.rule_sessions).map_err(End::Limited)?;
     session.record.live().take_own_place(own);
-    let begun = match permits.first() {
-        Some(permit) => begin(permit, &[Sort::Identity], session).map_err(End::Limited)?,
-        None => Beginning::default(),
-    };
-    Ok((holder, begun))
+    match permits.first() {
+        Some(permit) => begin(permit, &[Sort::Identity], session).map_err(End::Limited),
+        None => Ok(Beginning::default()),
+    }
 }
 
 /// The places in the rule of one permit, if a session may begin under it.
-fn place(permit: &Permit, holder: &str, session: &Session) -> Result<(Places, Beginning), SessionLimit> {
+fn place(
+    permit: &Permit,
+    holder: Holder<'_>,
+    session: &Session,
+) -> Result<(Places, Beginning), SessionLimit> {
     let places = Places::take(permit, holder, &session.gateway.rule_sessions)?;
     let begun = begin(permit, &[Sort::RuleIdentity, Sort::Rule], session)?;
     Ok((places, begun))
@@ -143,8 +146,8 @@ fn place(permit: &Permit, holder: &str, session: &Session) -> Result<(Places, Be
 /// The places in another rule for a session that has begun under one.
 pub(super) fn place_instead(permit: &Permit, session: &Session) -> Option<Places> {
     let identity = session.record.identity()?;
-    let holder = holder(&identity, session.record.client());
-    Places::take(permit, &holder, &session.gateway.rule_sessions).ok()
+    let holder = Holder::of(&identity, session.record.client());
+    Places::take(permit, holder, &session.gateway.rule_sessions).ok()
 }
 
 /// Counts the session among those that begin, by what it is counted.

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use crate::admission::{Counted, RuleTicket, Ticket};
 use crate::outcome::End;
 use crate::own::OwnSocket;
-use crate::record::{Record, holder};
+use crate::record::{Holder, Record};
 use crate::session::connected::cutoff_of;
 use crate::session::permitted::{grant, places};
 use crate::session::{Ended, Session};
@@ -139,8 +139,8 @@ fn place(permit: &Permit, session: &Session) -> Result<Option<RuleTicket>, End> 
     let (Some(most), Some(identity)) = (permit.terms().udp.associations, session.record.identity()) else {
         return Ok(None);
     };
-    let holder = holder(&identity, session.record.client());
-    let counted = Counted::RuleHolder((**permit.rule()).into(), holder);
+    let holder = Holder::of(&identity, session.record.client());
+    let counted = Counted::RuleHolder((**permit.rule()).into(), holder.into());
     session.gateway.rule_associations.admit(counted, most).map(Some).ok_or(End::AssociationsFull)
 }
 
