@@ -61,6 +61,22 @@ pub(crate) struct Road<'a> {
 /// a time, and each beside the first needs a place in `racing`: a name with many silent addresses must not
 /// take the descriptors of others.
 pub(crate) async fn dial(permits: Vec<Permit>, most: Duration, road: Road<'_>) -> Result<Dialled, DialError> {
+    match <[Permit; 1]>::try_from(permits) {
+        Ok([permit]) => alone(permit, most, road.nat64).await,
+        // In a box, because most targets have one address.
+        Err(permits) => Box::pin(race(permits, most, road)).await,
+    }
+}
+
+/// Dials the only address.
+async fn alone(permit: Permit, most: Duration, nat64: Option<&Nat64>) -> Result<Dialled, DialError> {
+    match timeout(most, attempt(permit, nat64, false, None)).await {
+        Ok(dialled) => dialled.map_err(|(address, error)| DialError::Failed { address, error }),
+        Err(_) => Err(DialError::Timeout(most)),
+    }
+}
+
+async fn race(permits: Vec<Permit>, most: Duration, road: Road<'_>) -> Result<Dialled, DialError> {
     let Road { racing, nat64, is_still_good } = road;
     let end = Instant::now() + most;
     let mut waiting = ordered(permits).into_iter();
