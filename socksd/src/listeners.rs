@@ -2,15 +2,17 @@
 
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
+use rustix::net::{SocketFlags, acceptfrom_with};
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use socks_core::relay;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 use tracing::warn;
 
 use crate::config::{Keepalive, Listener};
@@ -33,7 +35,7 @@ pub(crate) struct Listening {
     entrance: Entrance,
     bound: Bound,
     local: SocketAddr,
-    socket: TcpListener,
+    socket: AsyncFd<std::net::TcpListener>,
     entry: ArcSwap<Listener>,
 }
 
@@ -239,10 +241,14 @@ impl Listening {
     }
 
     /// Takes a socket that listens already.
+    #[expect(
+        deprecated,
+        reason = "what comes in its place is unsafe; this descriptor stays open as long as it is watched"
+    )]
     fn adopt(listener: &Arc<Listener>, bound: Bound, socket: std::net::TcpListener) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
-        let socket = TcpListener::from_std(socket)?;
         let local = socket.local_addr()?;
+        let socket = AsyncFd::with_interest(socket, Interest::READABLE)?;
         let entry = ArcSwap::new(listener.clone());
         Ok(Self { entrance: Entrance::next(), bound, local, socket, entry })
     }
@@ -251,7 +257,7 @@ impl Listening {
     fn become_as(&self, listener: Arc<Listener>) {
         let before = self.entry.load();
         if before.keepalive != listener.keepalive
-            && let Err(error) = ask_as(&SockRef::from(&self.socket), listener.keepalive)
+            && let Err(error) = ask_as(&SockRef::from(self.socket.get_ref()), listener.keepalive)
         {
             warn!(listener = %listener.name, %error, "`keepalive` cannot be changed; restart to try again");
         }
@@ -272,16 +278,15 @@ impl Listening {
         self.entry.load_full()
     }
 
-    /// Waits for a connection.
+    /// Waits for a connection. Its socket is watched by no reactor yet, so that whichever thread serves it is the only one
+    /// that ever watches it.
     pub(crate) async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
-        self.socket.accept().await
+        self.socket.async_io(Interest::READABLE, accept).await
     }
 
     /// A connection that is there already; `None`: no more is.
     pub(crate) fn accept_waiting(&self) -> Option<(TcpStream, SocketAddr)> {
-        let (socket, peer) = SockRef::from(&self.socket).accept().ok()?;
-        socket.set_nonblocking(true).ok()?;
-        Some((TcpStream::from_std(socket.into()).ok()?, peer.as_socket()?))
+        accept(self.socket.get_ref()).ok()
     }
 
     fn is_in_the_way_of(&self, address: SocketAddr) -> bool {
@@ -295,6 +300,13 @@ impl AsFd for Listening {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
+}
+
+/// Takes a connection that is there; its socket does not block.
+fn accept(listener: &std::net::TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
+    let (socket, peer) = acceptfrom_with(listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)?;
+    let peer = peer.and_then(|peer| peer.try_into().ok());
+    Ok((socket.into(), peer.ok_or(io::ErrorKind::Unsupported)?))
 }
 
 impl Entrance {
@@ -458,7 +470,7 @@ mod tests {
             (before.clone(), before.plan(&[listener("one", (Ipv4Addr::LOCALHOST, port))]).unwrap());
         let alone = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, port));
         assert_eq!(alone.unwrap_err().kind(), io::ErrorKind::AddrInUse, "nobody else gets it");
-        let client = std::net::TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
+        let client = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
         drop((before, kept));
         let after = after.settle();
         let (_, peer) = after.iter().next().unwrap().accept().await.unwrap();
@@ -476,7 +488,7 @@ mod tests {
         let apart = both.plan(&[v6.clone(), v4]).unwrap().settle();
         drop(both);
         let reaches = |listeners: &Listeners, ip: std::net::IpAddr| {
-            let client = std::net::TcpStream::connect((ip, port)).unwrap();
+            let client = TcpStream::connect((ip, port)).unwrap();
             let waiting = listeners.iter().find(|open| open.accept_waiting().is_some());
             (client, waiting.unwrap().entry().name.to_string()).1
         };
@@ -516,7 +528,7 @@ mod tests {
         drop(other);
         let twice = [listener("x", taken), listener("y", taken)];
         assert!(refused(&twice).contains(&taken.to_string()));
-        assert!(std::net::TcpStream::connect(taken).is_err(), "nobody listens there");
+        assert!(TcpStream::connect(taken).is_err(), "nobody listens there");
         assert!(before.try_plan(&twice[..1]).is_ok(), "nor has it been kept");
     }
 

@@ -1,7 +1,7 @@
 //! Listeners and signals: where sessions come from, and when they stop coming.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -9,7 +9,6 @@ use std::time::Duration;
 use rustix::io::Errno;
 use socks_auth::Registry;
 use socks_core::ClientIo;
-use tokio::net::TcpStream;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, interval, sleep, sleep_until};
 use tracing::{error, info, warn};

@@ -41,8 +41,6 @@ pub(crate) struct Seats {
 #[derive(Clone)]
 pub(crate) struct Seat {
     handle: Handle,
-    /// It is the thread that accepts connections.
-    accepts: bool,
     sessions: Arc<AtomicUsize>,
 }
 
@@ -58,10 +56,10 @@ impl Workers {
         let (ended, end) = channel();
         for number in 1..count {
             let runtime = runtime()?;
-            others.push(Seat::new(runtime.handle(), false));
+            others.push(Seat::new(runtime.handle()));
             stops.push(start(runtime, number, last_tasks, ended.clone())?);
         }
-        let seats = Seats { own: Seat::new(own.handle(), true), others: others.into() };
+        let seats = Seats { own: Seat::new(own.handle()), others: others.into() };
         Ok(Self { stops, end, last_tasks, seats })
     }
 
@@ -116,8 +114,8 @@ fn start(
 }
 
 impl Seat {
-    fn new(handle: &Handle, accepts: bool) -> Self {
-        Self { handle: handle.clone(), accepts, sessions: Arc::default() }
+    fn new(handle: &Handle) -> Self {
+        Self { handle: handle.clone(), sessions: Arc::default() }
     }
 
     fn sessions(&self) -> usize {
@@ -128,11 +126,7 @@ impl Seat {
     ///
     /// # Errors
     /// The system's, when the reactor cannot watch another socket.
-    pub(crate) fn adopt(&self, socket: TcpStream) -> io::Result<TcpStream> {
-        if self.accepts {
-            return Ok(socket);
-        }
-        let socket = socket.into_std()?;
+    pub(crate) fn adopt(&self, socket: std::net::TcpStream) -> io::Result<TcpStream> {
         let _entered = self.handle.enter();
         TcpStream::from_std(socket)
     }
