@@ -59,7 +59,9 @@ impl<'a> Plain<'a> {
 
 impl Duplex for Plain<'_> {
     fn poll_way(&mut self, way: Way, cx: &mut Context<'_>) -> Poll<Result<(), Fault>> {
-        self.direction(way).poll(cx)
+        // The sockets are closed once both ways have ended, and that ends both streams.
+        let is_last = self.direction(way.back()).ended;
+        self.direction(way).poll(is_last, cx)
     }
 
     fn is_loaded(&self) -> bool {
@@ -104,15 +106,16 @@ impl<'a> Direction<'a> {
         }
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Fault>> {
-        let polled = self.poll_moves(cx);
+    /// Moves what can be moved; the end of the last way is left to whoever closes the sockets.
+    fn poll(&mut self, is_last: bool, cx: &mut Context<'_>) -> Poll<Result<(), Fault>> {
+        let polled = self.poll_moves(is_last, cx);
         if polled.is_pending() {
             self.rest().map_err(Fault::Source)?;
         }
         polled
     }
 
-    fn poll_moves(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Fault>> {
+    fn poll_moves(&mut self, is_last: bool, cx: &mut Context<'_>) -> Poll<Result<(), Fault>> {
         let mut quantum = Quantum::new(QUANTUM);
         while !self.ended {
             ready!(self.poll_drain(cx)).map_err(Fault::Sink)?;
@@ -122,7 +125,7 @@ impl<'a> Direction<'a> {
             if read == 0 {
                 self.ended = true;
                 self.flight = Flight::Nothing;
-                if !self.abandoned {
+                if !self.abandoned && !is_last {
                     self.path.sink.end().map_err(Fault::Sink)?;
                 }
             }
