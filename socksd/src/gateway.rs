@@ -18,6 +18,7 @@ use crate::account::{Accounts, Claim, Shortage};
 use crate::admission::{Admission, Full, RuleSessions, Source};
 use crate::audit::{Audit, Event};
 use crate::denials::Denials;
+use crate::identities::Identities;
 use crate::last_reload::LastReload;
 use crate::logins::Logins;
 use crate::metrics::Metrics;
@@ -57,6 +58,7 @@ pub(crate) struct Gateway {
     pub(crate) audit: Audit,
     pub(crate) metrics: Metrics,
     pub(crate) relayer: Relayer,
+    pub(crate) identities: Identities,
     pub(crate) throttle: Throttle,
     /// One for each address that is tried while another one of the same target is.
     pub(crate) racing: Semaphore,
@@ -92,6 +94,7 @@ impl Gateway {
             audit,
             metrics: Metrics::new(),
             relayer: Relayer::new(relay),
+            identities: Identities::default(),
             throttle: Throttle::default(),
             racing: Semaphore::new(racing),
             started: Timestamp::now(),

@@ -27,6 +27,7 @@ mod egress;
 mod explain;
 mod forwarded;
 mod gateway;
+mod identities;
 mod judgement;
 mod last_reload;
 mod listen;

@@ -12,7 +12,7 @@ use crate::config::Limits;
 #[derive(Debug)]
 pub(crate) struct Places {
     rule: Arc<str>,
-    _held: Vec<RuleTicket>,
+    held: Vec<RuleTicket>,
 }
 
 /// All places of a session.
@@ -74,8 +74,13 @@ impl Held {
     ) -> Self {
         let own = limits.max_sessions_per_identity.map(|_| sessions.count(Counted::Holder(holder.into())));
         let held: Vec<_> = counted(permit, holder).map(|(counted, ..)| sessions.count(counted)).collect();
-        let of_rule = (!held.is_empty()).then(|| Places { rule: permit.rule().clone(), _held: held });
+        let of_rule = (!held.is_empty()).then(|| Places { rule: permit.rule().clone(), held });
         Self { own, of_rule }
+    }
+
+    /// Tells whether the session is counted nowhere.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.own.is_none() && self.of_rule.as_ref().is_none_or(|places| places.held.is_empty())
     }
 }
 
@@ -90,7 +95,7 @@ impl Places {
         for (counted, most, limit) in counted(permit, holder) {
             held.push(sessions.admit(counted, most).ok_or(limit)?);
         }
-        Ok(Self { rule: permit.rule().clone(), _held: held })
+        Ok(Self { rule: permit.rule().clone(), held })
     }
 
     /// Tells whether they are those of that rule.

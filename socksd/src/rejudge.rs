@@ -112,8 +112,8 @@ fn check(gateway: &Arc<Gateway>, live: &Arc<Live>, swept: &mut Swept) {
         }
         OnRevoke::Drain(time) => {
             swept.draining += 1;
-            if facts.drains_until.is_none() {
-                facts.drains_until = Instant::now().checked_add(time);
+            if facts.rare().drains_until.is_none() {
+                facts.rare_mut().drains_until = Instant::now().checked_add(time);
                 tokio::spawn(end_later(gateway.clone(), Arc::downgrade(live), time));
             }
         }
@@ -124,7 +124,7 @@ fn check(gateway: &Arc<Gateway>, live: &Arc<Live>, swept: &mut Swept) {
 async fn end_later(gateway: Arc<Gateway>, live: Weak<Live>, time: Duration) {
     sleep(time).await;
     let Some(live) = live.upgrade() else { return };
-    let is_over = live.facts().drains_until.is_some_and(|until| until <= Instant::now());
+    let is_over = live.facts().rare().drains_until.is_some_and(|until| until <= Instant::now());
     if is_over && let Some(why) = lost(&gateway, &live) {
         live.end(Ending::Revoked(why.into()));
     }
@@ -197,7 +197,7 @@ fn permitted(
     let standing = match decision {
         // It cannot change its way; the datagrams of an association each have their own.
         Decision::Permit(permit)
-            if operation != Operation::Associate && permit.terms().upstream != facts.upstream =>
+            if operation != Operation::Associate && permit.terms().upstream != facts.rare().upstream =>
         {
             Standing::Lost(format!("rule `{}` permits it by another way", permit.rule()))
         }
@@ -219,7 +219,7 @@ fn operation(facts: &Facts) -> Option<Operation<'_>> {
                 Host::Name(name) if facts.peer_is_named => Some(name),
                 _ => None,
             };
-            Operation::BindPeer { peer: facts.peer?, name }
+            Operation::BindPeer { peer: facts.rare().peer?, name }
         }
     })
 }

@@ -48,18 +48,19 @@ pub(crate) struct Live {
     /// From where the connection comes, canonical.
     peer: SocketAddr,
     /// The client's address, where a load balancer has told it.
-    told: OnceLock<SocketAddr>,
+    told: OnceLock<Box<SocketAddr>>,
     /// Octets relayed.
     pub(crate) progress: Arc<Progress>,
     /// Under which terms.
     pub(crate) meter: account::Meter,
-    places: Mutex<Held>,
+    /// Most sessions are counted nowhere.
+    places: Mutex<Option<Box<Held>>>,
     facts: Mutex<Facts>,
-    ending: OnceLock<Ending>,
+    ending: OnceLock<Box<Ending>>,
     task: OnceLock<AbortHandle>,
 }
 
-/// What is learned of a session while it runs.
+/// What is learned of a session while it runs. It is kept small, because most sessions idle most of the time.
 #[derive(Debug, Default)]
 pub(crate) struct Facts {
     /// The authenticator that was chosen.
@@ -74,43 +75,62 @@ pub(crate) struct Facts {
     pub(crate) asked: Option<Asked>,
     /// The rule that permitted or denied.
     pub(crate) rule: Option<Arc<str>>,
-    /// The rules that held it before, while it was open.
-    pub(crate) rules_before: Vec<Arc<str>>,
     /// What becomes of the session when a later policy takes that permit away.
     pub(crate) on_revoke: OnRevoke,
-    /// It has lost its permit, and may go on until then.
-    pub(crate) drains_until: Option<tokio::time::Instant>,
     /// The addresses of the name that it asked for.
     pub(crate) addresses: Box<[IpAddr]>,
     /// The address that the permit is for, where there is one.
     pub(crate) judged: Option<IpAddr>,
     /// The peer of a BIND is at an address of the name that the request has.
     pub(crate) peer_is_named: bool,
-    /// The rules that only log and that matched.
-    pub(crate) logged_by: Vec<Arc<str>>,
-    /// How the shadow policy would have decided otherwise, and in what trial of it that came up last.
-    pub(crate) shadow: Vec<(Difference, Timestamp)>,
     /// The generation of the policy that decided.
     pub(crate) generation: u64,
-    /// The upstream gateway that the connection goes through.
-    pub(crate) upstream: Option<Arc<str>>,
     /// The address that was dialled.
     pub(crate) dialled: Option<SocketAddr>,
     /// The gateway's own end of that connection; for BIND, where it listened.
     pub(crate) bound: Option<SocketAddr>,
+    /// Datagrams of an association, which count in place of [`Live::progress`].
+    pub(crate) association: Option<Arc<Tally>>,
+    /// How fast octets flow, once somebody has looked.
+    pub(crate) pace: Option<Box<Pace>>,
+    /// What few sessions have.
+    pub(crate) rare: Option<Box<Rare>>,
+    /// The session has ended, and its record has taken all that was known.
+    pub(crate) is_over: bool,
+}
+
+/// What is learned of few sessions.
+#[derive(Debug, Default)]
+pub(crate) struct Rare {
+    /// It has lost its permit, and may go on until then.
+    pub(crate) drains_until: Option<tokio::time::Instant>,
+    /// The upstream gateway that the connection goes through.
+    pub(crate) upstream: Option<Arc<str>>,
+    /// The rules that held it before, while it was open.
+    pub(crate) rules_before: Vec<Arc<str>>,
+    /// The rules that only log and that matched.
+    pub(crate) logged_by: Vec<Arc<str>>,
+    /// How the shadow policy would have decided otherwise, and in what trial of it that came up last.
+    pub(crate) shadow: Vec<(Difference, Timestamp)>,
     /// Where the client was told that the gateway listens, if that is another address.
     pub(crate) advertised: Option<SocketAddr>,
     /// The peer of a BIND.
     pub(crate) peer: Option<SocketAddr>,
     /// How many others came in its place.
     pub(crate) refused_peers: u64,
-    /// Datagrams of an association, which count in place of [`Live::progress`].
-    pub(crate) association: Option<Arc<Tally>>,
-    /// How fast octets flow.
-    pub(crate) pace: Pace,
-    /// The session has ended, and its record has taken all that was known.
-    pub(crate) is_over: bool,
 }
+
+/// Of all others.
+static NOTHING_RARE: Rare = Rare {
+    drains_until: None,
+    upstream: None,
+    rules_before: Vec::new(),
+    logged_by: Vec::new(),
+    shadow: Vec::new(),
+    advertised: None,
+    peer: None,
+    refused_peers: 0,
+};
 
 /// The target of a request.
 #[derive(Debug, Clone)]
@@ -226,7 +246,7 @@ impl Roster {
 impl Live {
     /// The client's address, canonical.
     pub(crate) fn client(&self) -> SocketAddr {
-        *self.told.get().unwrap_or(&self.peer)
+        self.told.get().map_or(self.peer, |told| **told)
     }
 
     /// When the connection was taken, by the clock of timeouts.
@@ -241,7 +261,7 @@ impl Live {
 
     /// Notes what a load balancer tells of its connection: from where it comes, or that it is its own.
     pub(crate) fn tell(&self, client: Option<SocketAddr>) {
-        self.told.get_or_init(|| client.unwrap_or(self.peer));
+        self.told.get_or_init(|| Box::new(client.unwrap_or(self.peer)));
     }
 
     /// What is known of the session; hold it for a moment only, and never across an await.
@@ -260,7 +280,7 @@ impl Live {
 
     /// Ends the session; its end record tells why. The first reason counts; `false`: there was one already.
     pub(crate) fn end(&self, why: Ending) -> bool {
-        let is_first = self.ending.set(why).is_ok();
+        let is_first = self.ending.set(Box::new(why)).is_ok();
         if let Some(task) = self.task.get() {
             task.abort();
         }
@@ -269,13 +289,13 @@ impl Live {
 
     /// Why somebody else has ended it.
     pub(crate) fn ending(&self) -> Option<&Ending> {
-        self.ending.get()
+        self.ending.get().map(|ending| &**ending)
     }
 
     /// How fast octets flow now.
     pub(crate) fn rates(&self, facts: &mut Facts) -> Rates {
         let octets = Rates { up: self.octets(facts, Way::Up), down: self.octets(facts, Way::Down) };
-        facts.pace.look(self.clock, Instant::now(), octets)
+        facts.pace.get_or_insert_default().look(self.clock, Instant::now(), octets)
     }
 
     /// Octets that were relayed one way.
@@ -291,27 +311,32 @@ impl Live {
 impl Live {
     /// Counts among those of its holder from now on.
     pub(crate) fn take_own_place(&self, place: Option<RuleTicket>) {
-        self.held().own = place;
+        self.change_held(|held| held.own = place);
     }
 
     /// Has these places in its rule from now on, in place of those before.
     pub(crate) fn take_places(&self, places: Option<Places>) {
         // Those before are given back after the lock is.
-        let _before = std::mem::replace(&mut self.held().of_rule, places);
+        let _before = self.change_held(|held| std::mem::replace(&mut held.of_rule, places));
     }
 
     /// Has all these places from now on, in place of those before.
     pub(crate) fn change_places(&self, places: Held) {
-        let _before = std::mem::replace(&mut *self.held(), places);
+        let _before = self.change_held(|held| std::mem::replace(held, places));
     }
 
     /// Gives all its places back: it has ended.
     pub(crate) fn free_places(&self) {
-        let _before = std::mem::take(&mut *self.held());
+        let _before = self.change_held(std::mem::take);
     }
 
-    fn held(&self) -> MutexGuard<'_, Held> {
-        self.places.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Each change is one step.
+    fn change_held<T>(&self, change: impl FnOnce(&mut Held) -> T) -> T {
+        let mut places = lock(&self.places);
+        let mut held = places.take().map_or_else(Held::default, |held| *held);
+        let before = change(&mut held);
+        *places = (!held.is_empty()).then(|| Box::new(held));
+        before
     }
 }
 
@@ -358,6 +383,16 @@ const MAX_ADDRESSES: usize = 16;
 const MAX_SHADOW: usize = 16;
 
 impl Facts {
+    /// What few sessions have.
+    pub(crate) fn rare(&self) -> &Rare {
+        self.rare.as_deref().unwrap_or(&NOTHING_RARE)
+    }
+
+    /// The same, to note something there.
+    pub(crate) fn rare_mut(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_default()
+    }
+
     /// Takes all that is known, for the end record; what is left says that the session is over.
     pub(crate) fn take(&mut self) -> Self {
         std::mem::replace(self, Self { is_over: true, ..Self::default() })
@@ -382,8 +417,8 @@ impl Facts {
         let before = self.rule.clone().filter(|rule| rule != permit.rule());
         self.hold(permit);
         let Some(before) = before else { return false };
-        if self.rule.as_ref() == Some(permit.rule()) && self.rules_before.len() < MAX_RULES_BEFORE {
-            self.rules_before.push(before);
+        if self.rule.as_ref() == Some(permit.rule()) && self.rare().rules_before.len() < MAX_RULES_BEFORE {
+            self.rare_mut().rules_before.push(before);
         }
         true
     }
@@ -394,7 +429,9 @@ impl Facts {
         if permit.generation() < self.generation {
             return;
         }
-        self.drains_until = None;
+        if let Some(rare) = &mut self.rare {
+            rare.drains_until = None;
+        }
         self.rule = Some(permit.rule().clone());
         self.on_revoke = permit.terms().on_revoke;
         self.generation = permit.generation();
@@ -410,7 +447,8 @@ impl Facts {
 
     /// Notes that datagrams go through an upstream gateway, too.
     pub(crate) fn add_upstream(&mut self, name: &str) {
-        self.upstream = Some(match &self.upstream {
+        let upstream = &mut self.rare_mut().upstream;
+        *upstream = Some(match upstream {
             None => name.into(),
             Some(names) if names.split(", ").any(|known| known == name) => names.clone(),
             Some(names) => format!("{names}, {name}").into(),
@@ -420,8 +458,9 @@ impl Facts {
     /// Notes rules that only log, each once.
     pub(crate) fn note_logged_by(&mut self, rules: &[Arc<str>]) {
         for rule in rules {
-            if self.logged_by.len() < MAX_LOGGED_BY && !self.logged_by.contains(rule) {
-                self.logged_by.push(Arc::clone(rule));
+            let known = &self.rare().logged_by;
+            if known.len() < MAX_LOGGED_BY && !known.contains(rule) {
+                self.rare_mut().logged_by.push(Arc::clone(rule));
             }
         }
     }
@@ -429,12 +468,13 @@ impl Facts {
     /// Notes how the shadow policy differs, in the trial of it that began then; `false`: that is no news, or there
     /// is no room for it.
     pub(crate) fn note_shadow(&mut self, found: &Difference, trial: Timestamp) -> bool {
-        if let Some((_, last)) = self.shadow.iter_mut().find(|(known, _)| known == found) {
+        let shadow = &mut self.rare_mut().shadow;
+        if let Some((_, last)) = shadow.iter_mut().find(|(known, _)| known == found) {
             return std::mem::replace(last, trial) != trial;
         }
-        let has_room = self.shadow.len() < MAX_SHADOW;
+        let has_room = shadow.len() < MAX_SHADOW;
         if has_room {
-            self.shadow.push((found.clone(), trial));
+            shadow.push((found.clone(), trial));
         }
         has_room
     }
@@ -442,7 +482,7 @@ impl Facts {
     /// Tells whether octets could flow. A socket that listens is not yet a connection.
     pub(crate) fn is_open(&self) -> bool {
         match self.command {
-            Some(Command::Bind) => self.peer.is_some(),
+            Some(Command::Bind) => self.rare().peer.is_some(),
             _ => self.bound.is_some(),
         }
     }
@@ -563,7 +603,7 @@ mod tests {
         let bound = Some(([192, 0, 2, 1], 1).into());
         let mut facts = Facts { command: Some(Command::Bind), bound, ..Facts::default() };
         assert!(!facts.is_open());
-        facts.peer = bound;
+        facts.rare_mut().peer = bound;
         assert!(facts.is_open());
         facts = Facts { command: Some(Command::Connect), bound, ..Facts::default() };
         assert!(facts.is_open());

@@ -12,16 +12,16 @@ use tests::{Client, Gateway, Setup, process, targets};
 
 const MIB: u64 = 1 << 20;
 /// The most resident memory that an idle tunnel may take, in octets.
-const MOST_PER_TUNNEL: u64 = 4096;
+const MOST_PER_TUNNEL: u64 = 2560;
 
 #[test]
-fn a_thousand_idle_tunnels_take_at_most_4_kib_each_and_all_live() {
+fn a_thousand_idle_tunnels_take_at_most_2560_octets_each_and_all_live() {
     idle_tunnels(1_000);
 }
 
 #[test]
 #[ignore = "long: run by `make test-long`"]
-fn ten_thousand_idle_tunnels_take_at_most_4_kib_each_and_all_live() {
+fn ten_thousand_idle_tunnels_take_at_most_2560_octets_each_and_all_live() {
     idle_tunnels(10_000);
 }
 

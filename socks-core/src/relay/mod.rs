@@ -180,7 +180,7 @@ impl Default for RelayerOptions {
 /// What all tunnels of a process share.
 #[derive(Debug)]
 pub struct Relayer {
-    pools: Pools,
+    pools: Arc<Pools>,
     reset_grace: Duration,
 }
 
@@ -200,29 +200,30 @@ impl Relayer {
             frames: BufferPool::new(sealing::BATCH.max(protected::BUFFER), options.spare_buffers),
             pipes: PipePool::new(options.pipes, options.pipe_size),
         };
-        Self { pools, reset_grace: options.reset_grace }
+        Self { pools: Arc::new(pools), reset_grace: options.reset_grace }
     }
 
     /// Carries octets both ways until both sides have ended, or one has failed.
     ///
     /// What the client has sent already and nobody has taken goes to the target first. The target's socket is
     /// [prepared](prepare) here; the client's is by whoever accepted it. Dropping the future at any time closes
-    /// both.
+    /// both. It outlives the relayer, so that whoever serves many can keep each in a box that is not larger.
     pub fn run(
         &self,
         client: ClientStream,
         target: TcpStream,
         terms: Terms,
-    ) -> impl Future<Output = RelayEnd> + Send + use<'_> {
+    ) -> impl Future<Output = RelayEnd> + Send + use<> {
         let (client, start) = Start::from(client);
+        let (pools, grace) = (self.pools.clone(), self.reset_grace);
         async move {
             let (client, target) = (Socket(&client), Socket(&target));
             prepare(target.0);
-            let up = Path { way: Way::Up, source: client, sink: target, pools: &self.pools, terms: &terms };
+            let up = Path { way: Way::Up, source: client, sink: target, pools: &pools, terms: &terms };
             match start {
-                Start::Plain(early) => drive(Plain::new(up, early), up, self.reset_grace).await,
+                Start::Plain(early) => drive(Plain::new(up, early), up, grace).await,
                 Start::Protected(start) => {
-                    Box::pin(drive(Protected::new(up, *start, Vec::new()), up, self.reset_grace)).await
+                    Box::pin(drive(Protected::new(up, *start, Vec::new()), up, grace)).await
                 }
             }
         }
@@ -239,13 +240,13 @@ impl Relayer {
         client: ClientStream,
         upstream: ClientStream,
         terms: Terms,
-    ) -> impl Future<Output = RelayEnd> + Send + use<'_> {
+    ) -> impl Future<Output = RelayEnd> + Send + use<> {
         let ((client, near), (upstream, far)) = (Start::from(client), Start::from(upstream));
+        let (pools, grace) = (self.pools.clone(), self.reset_grace);
         async move {
             let (client, target) = (Socket(&client), Socket(&upstream));
             prepare(target.0);
-            let up = Path { way: Way::Up, source: client, sink: target, pools: &self.pools, terms: &terms };
-            let grace = self.reset_grace;
+            let up = Path { way: Way::Up, source: client, sink: target, pools: &pools, terms: &terms };
             match (near, far) {
                 (Start::Plain(early), Start::Plain(answer)) => {
                     drive(Plain::new(up, early).answered(answer), up, grace).await

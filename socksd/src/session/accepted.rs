@@ -136,7 +136,7 @@ impl Accepted {
                 .watch_refusal(|shadow, seen| shadow.compare(seen.with(&identity), Said::no(NOT_ADMITTED)));
             return Err(Ended::with_octets(self.io, &[], End::LevelNotAllowed));
         }
-        session.record.facts().identity = Some(Arc::new(identity));
+        session.record.facts().identity = Some(session.gateway.identities.share(identity));
         Ok(Authenticated::new(ClientStream::new(self.io, authenticated.protection)))
     }
 }

@@ -37,7 +37,7 @@ impl Chain {
         session: &mut Session,
     ) -> Result<Connected, Ended> {
         let Self { name, target, permits, places, most } = self;
-        session.record.facts().upstream = Some(name.clone());
+        session.record.facts().rare_mut().upstream = Some(name.clone());
         // What was judged is what is asked for: an address, or the name where that alone was judged.
         let judged = |permit: &Permit| permit.address().map_or_else(|| target.clone(), Target::from);
         let targets: Vec<Target> = permits.iter().map(judged).collect();

@@ -1,11 +1,12 @@
 //! The last step: the relay.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use socks_core::ClientStream;
-use socks_core::relay::{Cutoff, Terms};
+use socks_core::relay::{Cutoff, RelayEnd, Terms};
 use socks_policy::{Permit, TicketEnd};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
@@ -65,25 +66,28 @@ pub(super) struct Tunnel {
     connected: Connected,
     gateway: Arc<Gateway>,
     record: Record,
-    _ticket: Ticket,
+    ticket: Ticket,
 }
 
 impl Tunnel {
     pub(super) fn new(connected: Connected, session: Session) -> Self {
-        Self { connected, gateway: session.gateway, record: session.record, _ticket: session.ticket }
+        Self { connected, gateway: session.gateway, record: session.record, ticket: session.ticket }
     }
 
-    pub(super) async fn run(mut self) {
-        let Connected { client, target, cutoff } = self.connected;
-        let live = self.record.live();
+    /// Carries octets to the end. The future holds the relay in a box, and nothing twice.
+    pub(super) fn run(self) -> impl Future<Output = ()> + Send + 'static {
+        let Self { connected: Connected { client, target, cutoff }, gateway, mut record, ticket } = self;
+        let live = record.live();
         let idle_timeout = live.meter.idle_timeout().unwrap_or(Duration::MAX);
         let terms = Terms { idle_timeout, meter: live.clone(), progress: live.progress.clone(), cutoff };
-        let end = match target {
-            Far::Direct(target) => self.gateway.relayer.run(client, target, terms).await,
-            Far::Upstream(upstream) => {
-                Box::pin(self.gateway.relayer.run_chained(client, *upstream, terms)).await
-            }
+        let relay: Pin<Box<dyn Future<Output = RelayEnd> + Send>> = match target {
+            Far::Direct(target) => Box::pin(gateway.relayer.run(client, target, terms)),
+            Far::Upstream(upstream) => Box::pin(gateway.relayer.run_chained(client, *upstream, terms)),
         };
-        self.record.finish(&End::Relayed(end));
+        async move {
+            let end = relay.await;
+            record.finish(&End::Relayed(end));
+            drop(ticket);
+        }
     }
 }

@@ -14,8 +14,10 @@ mod permitted;
 mod requested;
 
 use std::net::IpAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -61,21 +63,34 @@ struct Session {
 }
 
 /// Serves one client from its first octet to its end.
-pub(crate) async fn serve(arrival: Arrival) {
-    // In a box of their own: the steps before the relay are large, short, and gone when the tunnel idles.
-    match Box::pin(establish(arrival)).await {
-        Some(Established::Tunnel(tunnel)) => tunnel.run().await,
-        Some(Established::Association(association)) => Box::pin(association.run()).await,
-        None => {}
-    }
+pub(crate) fn serve(arrival: Arrival) -> Serving {
+    Serving::Establishing(Box::pin(establish(arrival)))
 }
 
-/// What a session has become.
-#[expect(clippy::large_enum_variant, reason = "taken apart at once, and most are tunnels")]
-enum Established {
-    Tunnel(Tunnel),
-    /// In a box, because most sessions are tunnels.
-    Association(Box<Associated>),
+/// A session that is served. Each part of it is in a box of its own: the steps before the relay are large, short, and
+/// gone when the tunnel idles.
+pub(crate) enum Serving {
+    Establishing(Pin<Box<dyn Future<Output = Option<Established>> + Send>>),
+    Established(Established),
+}
+
+/// What a session has become, until its end.
+type Established = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+impl Future for Serving {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            match &mut *self {
+                Self::Establishing(steps) => match ready!(steps.as_mut().poll(cx)) {
+                    Some(established) => *self = Self::Established(established),
+                    None => return Poll::Ready(()),
+                },
+                Self::Established(rest) => return rest.as_mut().poll(cx),
+            }
+        }
+    }
 }
 
 /// The last step of each command.
@@ -107,10 +122,8 @@ async fn establish(arrival: Arrival) -> Option<Established> {
         session.record.open_up(session.snapshot.settings.audit.start);
     }
     match result {
-        Ok(Step::Connected(connected)) => Some(Established::Tunnel(Tunnel::new(connected, session))),
-        Ok(Step::Opened(opened)) => {
-            Some(Established::Association(Box::new(Associated::new(opened, session))))
-        }
+        Ok(Step::Connected(connected)) => Some(Box::pin(Tunnel::new(connected, session).run())),
+        Ok(Step::Opened(opened)) => Some(Box::pin(Associated::new(opened, session).run())),
         Err(ended) => {
             ended.close(&mut session.record).await;
             None

@@ -148,7 +148,7 @@ fn a_difference_counts_once_a_session_and_once_more_beside_another_policy() {
         ..Shadow::new(policy(NEXT), PathBuf::new())
     };
     assert_eq!(count(&second), 1, "it begins anew");
-    assert_eq!(live.facts().shadow.len(), 1, "the record names it once");
+    assert_eq!(live.facts().rare().shadow.len(), 1, "the record names it once");
     let report = serde_json::to_value(Report::of(Some(&first), 7)).unwrap();
     assert_eq!(report["counts"]["would-permit"], 1);
     assert_eq!(report["compared"], 6);
@@ -167,7 +167,7 @@ fn a_session_has_room_for_few_differences_and_counts_no_others() {
         let denied = Said { rule: Some(format!("rule-{number}").into()), ..Said::no("rule") };
         shadow.watch(Seen::of(&live, &query), denied, &metrics);
     }
-    assert_eq!(live.facts().shadow.len(), 16);
+    assert_eq!(live.facts().rare().shadow.len(), 16);
     assert_eq!(shadow.tally().count(Kind::WouldPermit), 16);
 }
 

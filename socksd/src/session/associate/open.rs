@@ -69,7 +69,7 @@ impl Permitted {
         session.record.learn(|facts| {
             facts.hold(&permit);
             facts.bound = Some(sockets.bound);
-            facts.advertised = Some(told).filter(|told| *told != sockets.bound);
+            facts.rare_mut().advertised = Some(told).filter(|told| *told != sockets.bound);
             facts.association = Some(tally.clone());
         });
         grant(&mut stream, told).await?;

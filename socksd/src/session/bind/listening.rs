@@ -79,7 +79,7 @@ impl Listening {
         session.record.learn(|facts| {
             facts.hold(&permit);
             facts.peer_is_named = is_named;
-            facts.peer = Some(address);
+            facts.rare_mut().peer = Some(address);
         });
         grant(&mut stream, address).await?;
         Ok(Connected::under(&permit, stream, far, session))
@@ -126,7 +126,7 @@ impl OwnDoor {
                 }
                 Verdict::Refuse => {
                     debug!(peer = %address, "peer refused");
-                    session.record.facts().refused_peers += 1;
+                    session.record.facts().rare_mut().refused_peers += 1;
                     refuse(&socket);
                 }
                 Verdict::End(end) => return Err(end),

@@ -41,7 +41,7 @@ impl Permitted {
         let Front { socket, bound, told, own } = front;
         session.record.learn(|facts| {
             facts.bound = Some(bound);
-            facts.advertised = Some(told).filter(|told| *told != bound);
+            facts.rare_mut().advertised = Some(told).filter(|told| *told != bound);
         });
         let most = permit.terms().bind.timeout.unwrap_or(session.snapshot.settings.limits.bind_timeout);
         let until = Instant::now() + most;

@@ -61,7 +61,7 @@ async fn open(
     let name = permit.terms().upstream.clone().ok_or(End::Undecided)?;
     session.record.learn(|facts| {
         facts.rule = Some(permit.rule().clone());
-        facts.upstream = Some(name.clone());
+        facts.rare_mut().upstream = Some(name.clone());
     });
     session.settle(places, &permit);
     let limits = &session.snapshot.settings.limits;
@@ -93,7 +93,7 @@ impl UpstreamDoor {
                 Ok(Arrived { far: Far::Upstream(Box::new(stream)), address, permit, is_named })
             }
             Verdict::Refuse => {
-                session.record.facts().refused_peers += 1;
+                session.record.facts().rare_mut().refused_peers += 1;
                 Err(End::PeerRefused(address))
             }
             Verdict::End(end) => Err(end),
