@@ -24,7 +24,7 @@ pub use clocks::{Clocks, Units, Window};
 pub use contender::{Contender, version};
 pub use limits::bounds;
 pub use machine::Machine;
-pub use options::Options;
+pub use options::{Options, USAGE};
 pub use quantity::Quantity;
 pub use report::{Entry, Figure, Report, Scenario};
 pub use rules::rules;

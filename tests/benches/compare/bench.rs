@@ -1,6 +1,7 @@
 //! Rounds in which contenders take turns, and the report that grows by them.
 
 use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use tests::bench::{self, Contender, Entry, Machine, Options, Quantity, Report, Sample, Scenario, Table};
@@ -33,6 +34,13 @@ impl Bench {
         let report = Report::new(Machine::this(), options.rounds, milliseconds);
         let descriptors = process::allow_descriptors(DESCRIPTORS);
         Self { descriptors: usize::try_from(descriptors).unwrap_or(usize::MAX), options, report }
+    }
+
+    /// One that was measured before.
+    pub(crate) fn of_report(options: Options, file: &Path) -> Self {
+        let text = fs::read_to_string(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        let report = Report::from_json(&text).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        Self { options, descriptors: 0, report }
     }
 
     /// The scenarios of these that are wanted.
@@ -103,6 +111,8 @@ impl Bench {
         let scenario = Scenario { name: name.into(), title: title.into(), entries };
         println!("{}", Table::new(&scenario));
         self.report.scenarios.push(scenario);
+        // Who ends it early keeps what there is.
+        self.write();
     }
 
     /// Judges and writes the report; fails when it was asked to check and a bound is missed.
@@ -112,10 +122,7 @@ impl Bench {
         self.report.bounds.iter().for_each(|verdict| println!("{verdict}"));
         let missed = self.report.bounds.iter().filter(|verdict| !verdict.kept).count();
         println!("{} bounds, {missed} missed", self.report.bounds.len());
-        let folder = program::target().join("bench");
-        fs::create_dir_all(&folder).expect("a folder in the target folder");
-        let text = self.report.to_json().expect("a report is JSON");
-        fs::write(folder.join("report.json"), text).expect("a file in the target folder");
+        let folder = self.write();
         self.report.write_pictures(&folder, "").expect("files in the target folder");
         println!("written: report.json and charts in {}", folder.display());
         if let Some(docs) = &self.options.pictures {
@@ -123,6 +130,15 @@ impl Bench {
             fs::write(docs.join("performance-results.md"), self.report.page()).expect("a folder with pages");
         }
         if self.options.check && missed > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+    }
+
+    /// Writes the report, and tells in which folder.
+    fn write(&self) -> PathBuf {
+        let folder = program::target().join("bench");
+        fs::create_dir_all(&folder).expect("a folder in the target folder");
+        let text = self.report.to_json().expect("a report is JSON");
+        fs::write(folder.join("report.json"), text).expect("a file in the target folder");
+        folder
     }
 }
 

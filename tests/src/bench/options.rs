@@ -3,7 +3,12 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// What the command says; what cargo adds to it is ignored.
+/// How the program is called.
+pub const USAGE: &str = "\
+usage: compare [--check] [--quick] [--rounds N] [--time MILLISECONDS] [--only NAME,...] [--with CONTENDER,...]
+               [--report FILE] [--pictures FOLDER]";
+
+/// What the command says.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// Fail when a bound of the project is missed.
@@ -16,33 +21,40 @@ pub struct Options {
     only: Vec<String>,
     /// The contenders; empty: all that are there.
     with: Vec<String>,
+    /// A report to be judged and drawn; nothing is measured then.
+    pub report: Option<PathBuf>,
     /// The folder with the documentation, if its pictures and tables are to be made anew.
     pub pictures: Option<PathBuf>,
 }
 
 impl Options {
-    /// Reads `--check`, `--rounds N`, `--time MILLISECONDS`, `--quick`, `--only NAME,NAME`, `--with NAME,NAME`
-    /// and `--pictures FOLDER`.
-    pub fn from_arguments() -> Self {
-        Self::read(&std::env::args().skip(1).collect::<Vec<_>>())
-    }
-
-    fn read(words: &[String]) -> Self {
-        let has = |option: &str| words.iter().any(|word| word == option);
-        let behind = |option: &str| words.iter().skip_while(|word| *word != option).nth(1);
-        let number = |option: &str| behind(option).and_then(|text| text.parse::<u64>().ok());
-        let list = |option: &str| -> Vec<String> {
-            behind(option).map(|text| text.split(',').map(str::to_owned).collect()).unwrap_or_default()
-        };
-        let (rounds, time) = if has("--quick") { (1, 300) } else { (5, 1000) };
-        Self {
-            check: has("--check"),
-            rounds: number("--rounds").and_then(|number| number.try_into().ok()).unwrap_or(rounds).max(1),
-            time: Duration::from_millis(number("--time").unwrap_or(time).max(10)),
-            only: list("--only"),
-            with: list("--with"),
-            pictures: behind("--pictures").map(PathBuf::from),
+    /// Reads the words of the command.
+    ///
+    /// # Errors
+    /// The first word that means nothing, or has no value.
+    pub fn read(mut words: impl Iterator<Item = String>) -> Result<Self, String> {
+        let (mut rounds, mut time) = (None, None);
+        let (mut check, mut quick) = (false, false);
+        let (mut only, mut with) = (Vec::new(), Vec::new());
+        let (mut report, mut pictures) = (None, None);
+        while let Some(word) = words.next() {
+            let mut value = || words.next().ok_or_else(|| format!("`{word}` needs a value"));
+            match word.as_str() {
+                "--check" => check = true,
+                "--quick" => quick = true,
+                "--rounds" => rounds = Some(number(&value()?)?),
+                "--time" => time = Some(number(&value()?)?),
+                "--only" => only = list(&value()?),
+                "--with" => with = list(&value()?),
+                "--report" => report = Some(value()?.into()),
+                "--pictures" => pictures = Some(value()?.into()),
+                _ => return Err(format!("`{word}` means nothing here")),
+            }
         }
+        let (usual_rounds, usual_time) = if quick { (1, 300) } else { (5, 1000) };
+        let time = Duration::from_millis(time.unwrap_or(usual_time).max(LEAST_TIME));
+        let rounds = usize::try_from(rounds.unwrap_or(usual_rounds)).unwrap_or(usize::MAX).max(1);
+        Ok(Self { check, rounds, time, only, with, report, pictures })
     }
 
     /// Tells whether the scenario of this name is to be measured.
@@ -56,17 +68,32 @@ impl Options {
     }
 }
 
+/// The shortest measurement, in milliseconds.
+const LEAST_TIME: u64 = 10;
+
+fn number(text: &str) -> Result<u64, String> {
+    text.parse().map_err(|_| format!("`{text}` is no number"))
+}
+
+fn list(text: &str) -> Vec<String> {
+    text.split(',').map(str::to_owned).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn try_read(words: &str) -> Result<Options, String> {
+        Options::read(words.split_whitespace().map(str::to_owned))
+    }
+
     fn read(words: &str) -> Options {
-        Options::read(&words.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
+        try_read(words).expect("words with a meaning")
     }
 
     #[test]
     fn without_words_everything_is_measured_five_times() {
-        let options = read("--bench");
+        let options = read("");
         assert!(!options.check && options.rounds == 5 && options.time == Duration::from_secs(1));
         assert!(options.want("bulk/down/1") && options.want_contender("socksd"));
     }
@@ -78,5 +105,13 @@ mod tests {
         assert!(options.want("bulk/up/16") && options.want("trips/1") && !options.want("udp/64/1"));
         assert!(!options.want("gssapi/bulk/integrity/up/1"), "it begins otherwise");
         assert!(options.want_contender("splice") && !options.want_contender("socksd-full"));
+    }
+
+    #[test]
+    fn words_without_a_meaning_are_mistakes() {
+        let mistake = |words| try_read(words).expect_err("a mistake");
+        assert_eq!(mistake("--round 3"), "`--round` means nothing here");
+        assert_eq!(mistake("--rounds many"), "`many` is no number");
+        assert_eq!(mistake("--check --only"), "`--only` needs a value");
     }
 }
