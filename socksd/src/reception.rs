@@ -27,7 +27,8 @@ pub(crate) struct Reception {
 struct State {
     listeners: Listeners,
     loops: HashMap<Entrance, Loop>,
-    /// Where sockets are open already for a configuration that is about to come into force.
+    /// Where sockets are open already for a configuration that is about to come into force. Once this process has closed
+    /// its own: where they were, and where another one may listen in its place.
     opening: Vec<SocketAddr>,
     /// Another process accepts.
     is_paused: bool,
@@ -56,8 +57,17 @@ impl Reception {
     /// When a socket cannot be opened; nothing has changed then.
     pub(crate) fn plan(&self, wanted: &[Arc<Listener>]) -> Result<Planned, OpenError> {
         let mut state = self.state();
-        // Somebody else may have the ports by now.
-        let wanted = if state.is_closed { &[] } else { wanted };
+        if state.is_closed {
+            // Somebody else may have the ports by now, and nobody may be led there by those who are still here.
+            let addresses = wanted.iter().map(|listener| listener.address);
+            for address in addresses.filter(|address| address.port() != 0) {
+                if !state.opening.contains(&address) {
+                    state.opening.push(address);
+                }
+            }
+            self.learn(&state);
+            return Listeners::default().plan(&[]);
+        }
         let planned = {
             let _entered = self.thread.enter();
             state.listeners.plan(wanted)?
@@ -151,7 +161,8 @@ impl Reception {
         let loops = {
             let mut state = self.state();
             state.is_closed = true;
-            state.listeners = Listeners::default();
+            let closed = std::mem::take(&mut state.listeners);
+            state.opening.extend(closed.iter().map(|listening| listening.local()));
             std::mem::take(&mut state.loops)
         };
         let (told, _leaving) = channel();
