@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
-use crate::account::Owner;
+use crate::account::{Neighbour, Owner};
 use crate::gateway::Gateway;
 use crate::tallies::Tallies;
 use crate::workers::Place;
@@ -306,12 +306,11 @@ impl Drop for RuleTicket {
 }
 
 impl Gateway {
-    /// What another process has not been told of yet, which counts the sessions of this one as well.
+    /// What the process after this one has not been told of yet, but for octets.
     pub(crate) fn news(&self) -> Counts {
         let mut counts = self.admission.news();
         counts.rules = lock(&self.rule_sessions.0).news();
         counts.associations = lock(&self.rule_associations.0).news();
-        counts.used = self.accounts.news();
         counts
     }
 
@@ -329,7 +328,8 @@ impl Gateway {
         self.admission.learn(total, unknown, sources);
         lock(&self.rule_sessions.0).learn(rules);
         lock(&self.rule_associations.0).learn(associations);
-        used.into_iter().for_each(|(owner, octets)| self.accounts.learn_used(owner, octets));
+        used.into_iter()
+            .for_each(|(owner, octets)| self.accounts.learn_used(owner, octets, Some(Neighbour::Before)));
     }
 
     /// The old process is gone.

@@ -2,10 +2,10 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::ops::Deref;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use arc_swap::{ArcSwap, Guard};
+use arc_swap::{ArcSwap, ArcSwapOption, Guard};
 use jiff::Timestamp;
 use nix::ifaddrs::{InterfaceAddress, getifaddrs};
 use socks_core::relay::{Relayer, RelayerOptions};
@@ -27,7 +27,7 @@ use crate::quotas::Quotas;
 use crate::refusals::Refusals;
 use crate::roster::{Roster, SessionId};
 use crate::snapshot::Snapshot;
-use crate::takeover::Predecessor;
+use crate::takeover::{Peer, Predecessor};
 use crate::throttle::Throttle;
 
 /// One running gateway.
@@ -67,8 +67,10 @@ pub(crate) struct Gateway {
     /// How often the open sessions were judged again.
     pub(crate) sweeps: AtomicU64,
     draining: AtomicBool,
-    /// The process that has taken over; 0: none.
-    successor: AtomicU32,
+    /// The process that serves in this one's place.
+    successor: ArcSwapOption<Peer>,
+    /// The process that this one has taken over from may still serve again.
+    on_trial: AtomicBool,
     /// The process that this one has taken over from, as long as it has sessions.
     predecessor: Mutex<Option<Predecessor>>,
     stopping: AtomicBool,
@@ -101,7 +103,8 @@ impl Gateway {
             sessions: AtomicU64::new(0),
             sweeps: AtomicU64::new(0),
             draining: AtomicBool::new(false),
-            successor: AtomicU32::new(0),
+            successor: ArcSwapOption::empty(),
+            on_trial: AtomicBool::new(false),
             predecessor: Mutex::default(),
             stopping: AtomicBool::new(false),
         }
@@ -131,9 +134,30 @@ impl Gateway {
         !self.draining.load(Ordering::Relaxed)
     }
 
-    /// Says which process serves new clients from now on; 0: this one does.
-    pub(crate) fn hand_over(&self, process: u32) {
-        self.successor.store(process, Ordering::Relaxed);
+    /// Says which process serves new clients from now on; `None`: this one does.
+    pub(crate) fn hand_over(&self, process: Option<Arc<Peer>>) {
+        self.successor.store(process);
+    }
+
+    /// The process that serves in this one's place, as long as it lives.
+    pub(crate) fn successor(&self) -> Option<Arc<Peer>> {
+        self.successor.load_full().filter(|successor| !successor.is_gone())
+    }
+
+    /// Says whether the process that this one takes over from may still serve again.
+    pub(crate) fn be_on_trial(&self, is_on_trial: bool) {
+        self.on_trial.store(is_on_trial, Ordering::Release);
+    }
+
+    /// Says that it does, and that this one is at its end.
+    pub(crate) fn be_over(&self, serves: &Arc<Peer>) {
+        self.hand_over(Some(serves.clone()));
+        self.be_on_trial(false);
+    }
+
+    /// Tells whether that may be.
+    pub(crate) fn is_on_trial(&self) -> bool {
+        self.on_trial.load(Ordering::Acquire)
     }
 
     /// Says which process still has sessions from before.
@@ -161,7 +185,7 @@ impl Gateway {
     pub(crate) fn unready(&self) -> Option<&'static str> {
         if self.draining.load(Ordering::Relaxed) {
             Some("the gateway stops")
-        } else if self.successor.load(Ordering::Relaxed) > 0 {
+        } else if self.successor.load().is_some() {
             Some("another process has taken over")
         } else if self.audit.refuses() {
             Some("records cannot be written")
@@ -231,7 +255,7 @@ impl Gateway {
     pub(crate) fn save_quotas(&self) {
         let snapshot = self.snapshot.load();
         if let Some(config) = &snapshot.settings.quotas
-            && self.successor.load(Ordering::Relaxed) == 0
+            && self.successor.load().is_none()
         {
             self.quotas.save(&config.file, &self.accounts);
         }

@@ -31,7 +31,7 @@ impl LastReload {
     pub(crate) fn note(&self, by: Agent<'_>, result: ReloadResult, mistakes: Option<&str>) {
         let who = match by {
             Agent::Admin { who } => Some(who.to_owned()),
-            Agent::Signal => None,
+            Agent::Signal | Agent::TakeBack => None,
         };
         let detail = mistakes.map(|text| {
             let text = text.trim();

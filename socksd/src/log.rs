@@ -22,7 +22,7 @@ pub(crate) const GATHER: Duration = Duration::from_millis(10);
 /// The running log; when it is dropped, all lines that wait are written.
 pub(crate) struct Log {
     lines: Arc<Lines>,
-    writer: Option<JoinHandle<()>>,
+    writer: Mutex<Option<JoinHandle<()>>>,
     level: reload::Handle<LevelFilter, Registry>,
     format: reload::Handle<Format, Leveled>,
 }
@@ -42,7 +42,7 @@ impl Log {
         let (formatted, format) = reload::Layer::new(lines.format(config.format));
         // A second gateway in one process (a test) keeps the first one's log.
         let _ = tracing_subscriber::registry().with(leveled).with(formatted).try_init();
-        Ok(Self { lines, writer: Some(writer), level, format })
+        Ok(Self { lines, writer: Mutex::new(Some(writer)), level, format })
     }
 
     /// Writes by another configuration from now on.
@@ -50,6 +50,16 @@ impl Log {
         // Where this fails the log is not ours, see above.
         let _ = self.level.reload(config.level);
         let _ = self.format.reload(self.lines.format(config.format));
+    }
+
+    /// Writes what waits; what comes behind that is lost. Threads that end with the process may have the log still.
+    pub(crate) fn close(&self) {
+        self.lines.lock().closing = true;
+        self.lines.some.notify_one();
+        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(writer) = writer {
+            let _ = writer.join();
+        }
     }
 
     /// Says how many lines are missing, if some are that were not told of yet.
@@ -63,11 +73,7 @@ impl Log {
 
 impl Drop for Log {
     fn drop(&mut self) {
-        self.lines.lock().closing = true;
-        self.lines.some.notify_one();
-        if let Some(writer) = self.writer.take() {
-            let _ = writer.join();
-        }
+        self.close();
     }
 }
 

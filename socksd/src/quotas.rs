@@ -64,7 +64,7 @@ impl Quotas {
                     put_aside(path);
                 }
                 info!(file = %path.display(), accounts = rows.len(), "what was used today is known");
-                rows.into_iter().for_each(|row| accounts.learn_used(row.owner, row.used));
+                rows.into_iter().for_each(|row| accounts.learn_used(row.owner, row.used, None));
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => {

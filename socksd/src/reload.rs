@@ -13,6 +13,7 @@ use crate::preview::Preview;
 use crate::rejudge::{self, Swept};
 use crate::server::Sources;
 use crate::snapshot::Snapshot;
+use crate::takeover::Peer;
 
 /// For the sockets of listeners that are gone.
 const CLOSING_TIMEOUT: Duration = Duration::from_secs(1);
@@ -27,13 +28,43 @@ pub(crate) struct Reloaded {
     pub(crate) sessions: Swept,
 }
 
-/// Reads everything anew and swaps it in one step; a file with any mistake changes nothing.
+/// Why nothing was reloaded.
+#[derive(Debug)]
+pub(crate) enum NotReloaded {
+    /// All mistakes, as the log has them.
+    Mistaken(String),
+    /// That process serves, and is to be asked: this one alone would change nothing for new clients.
+    Elsewhere(Arc<Peer>),
+}
+
+/// Reads everything anew and swaps it in one step; a file with any mistake changes nothing. While another process takes
+/// over this waits, and is that one's affair then.
+///
+/// # Errors
+/// Why nothing has changed.
+pub(crate) fn run_if_serving(
+    gateway: &Arc<Gateway>,
+    sources: &Sources,
+    by: Agent<'_>,
+) -> Result<Reloaded, NotReloaded> {
+    let _alone = sources.reloading.lock().unwrap_or_else(PoisonError::into_inner);
+    match gateway.successor() {
+        Some(successor) => Err(NotReloaded::Elsewhere(successor)),
+        None => run_alone(gateway, sources, by).map_err(NotReloaded::Mistaken),
+    }
+}
+
+/// The same wherever new clients are served: the one who serves them has reloaded, or is gone.
 ///
 /// # Errors
 /// All mistakes, as the log has them.
 pub(crate) fn run(gateway: &Arc<Gateway>, sources: &Sources, by: Agent<'_>) -> Result<Reloaded, String> {
-    // One after the other: each builds on what the one before has left.
     let _alone = sources.reloading.lock().unwrap_or_else(PoisonError::into_inner);
+    run_alone(gateway, sources, by)
+}
+
+/// One after the other: each builds on what the one before has left.
+fn run_alone(gateway: &Arc<Gateway>, sources: &Sources, by: Agent<'_>) -> Result<Reloaded, String> {
     let tells = gateway.is_serving();
     if tells {
         sources.supervisor.reloading();

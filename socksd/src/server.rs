@@ -25,12 +25,12 @@ use crate::metrics;
 use crate::outcome::End;
 use crate::reception::Reception;
 use crate::record::Record;
-use crate::reload;
+use crate::reload::{self, NotReloaded};
 use crate::roster::Ending;
 use crate::rounds::Rounds;
 use crate::session::{Arrival, serve};
 use crate::supervisor::Supervisor;
-use crate::takeover::{self, Bond, Successors, Taking};
+use crate::takeover::{self, Bond, Peer, Successors, Taking};
 use crate::workers::Seats;
 
 /// Pause of an accept loop that has no descriptor or memory for another connection.
@@ -72,13 +72,22 @@ impl Shift {
     }
 }
 
+/// Why no more clients are served.
+#[derive(Debug)]
+pub(crate) enum Ended {
+    /// It was to end, or somebody else has taken over.
+    Duly,
+    /// That process goes on, which was to give its place.
+    GivenBack(Arc<Peer>),
+}
+
 /// Serves until a signal says stop. SIGHUP reloads configuration and policy, SIGUSR1 opens audit files anew.
 pub(crate) async fn run(
     gateway: &Arc<Gateway>,
     listeners: Planned,
     sources: &Arc<Sources>,
     mut shift: Shift,
-) -> io::Result<()> {
+) -> io::Result<Ended> {
     let (reception, supervisor) = (&sources.reception, &sources.supervisor);
     let reload = signal(SignalKind::hangup())?;
     let mut stop = Stop::listen()?;
@@ -86,18 +95,22 @@ pub(crate) async fn run(
     let upgrade = signal(SignalKind::user_defined2())?;
     drop(reception.change(listeners));
     let taking = shift.taking.take();
-    let _bond = take_over(taking, gateway, &mut shift).await;
+    let mut bond = take_over(taking, gateway, sources, &mut shift).await;
     supervisor.ready(&gateway.in_short());
-    let successors = shift.successors.as_mut();
+    let mut successors = shift.successors.as_mut();
     let serve = async {
+        let mut ended = Ended::Duly;
         tokio::select! {
             () = stop.told() => {}
-            successor = taken(successors) => {
-                supervisor.hand_over(successor);
+            process = given_back(bond.as_mut()) => {
+                supervisor.fall_silent();
+                ended = Ended::GivenBack(process);
+            }
+            () = taken(successors.as_deref_mut()) => {
                 gateway.drain();
                 reception.close().await;
-                if stay(gateway, stop.told()).await {
-                    return;
+                if stay(gateway, stop.told(), lost(successors)).await {
+                    return ended;
                 }
             }
         }
@@ -105,40 +118,64 @@ pub(crate) async fn run(
         supervisor.stopping();
         reception.close().await;
         drain(gateway, supervisor, stop.told()).await;
+        ended
     };
-    tokio::select! {
-        () = serve => {}
-        () = rounds.go_on() => {}
-        () = reload_when_told(reload, gateway, sources) => {}
-        () = upgrade_when_told(upgrade, sources) => {}
-    }
+    let ended = tokio::select! {
+        ended = serve => ended,
+        () = rounds.go_on() => Ended::Duly,
+        () = reload_when_told(reload, gateway, sources) => Ended::Duly,
+        () = upgrade_when_told(upgrade, sources) => Ended::Duly,
+    };
     gateway.stop();
-    Ok(())
+    Ok(ended)
 }
 
 /// Says that clients are accepted here; what only one process can have is this one's then.
-async fn take_over(taking: Option<Taking>, gateway: &Arc<Gateway>, shift: &mut Shift) -> Option<Bond> {
+async fn take_over(
+    taking: Option<Taking>,
+    gateway: &Arc<Gateway>,
+    sources: &Arc<Sources>,
+    shift: &mut Shift,
+) -> Option<Bond> {
     let Some(taking) = taking else {
         shift.appear();
         return None;
     };
-    let gateway = gateway.clone();
+    let (gateway, sources) = (gateway.clone(), sources.clone());
     // Answers are waited for, and this thread accepts.
-    let taken = tokio::task::spawn_blocking(move || taking.accepting(&gateway)).await;
-    shift.appear();
-    taken.inspect_err(|error| error!(%error, "a bug of the gateway's, see above")).ok()
+    let taken = tokio::task::spawn_blocking(move || taking.accepting(&gateway, &sources)).await;
+    let bond = taken.inspect_err(|error| error!(%error, "a bug of the gateway's, see above")).ok();
+    if bond.as_ref().is_none_or(Bond::holds) {
+        shift.appear();
+    }
+    bond
 }
 
-async fn taken(successors: Option<&mut Successors>) -> u32 {
+/// Waits until the process that this one has taken over from serves again.
+async fn given_back(bond: Option<&mut Bond>) -> Arc<Peer> {
+    match bond {
+        Some(bond) => bond.given_back().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn taken(successors: Option<&mut Successors>) {
     match successors {
         Some(successors) => successors.taken().await,
         None => std::future::pending().await,
     }
 }
 
+async fn lost(successors: Option<&mut Successors>) {
+    match successors {
+        Some(successors) => successors.lost().await,
+        None => std::future::pending().await,
+    }
+}
+
 /// Another process serves: keeps the sessions to their end, or to the end of their time. `false`: the gateway was told
-/// to stop.
-async fn stay(gateway: &Gateway, stop: impl Future<Output = ()>) -> bool {
+/// to stop, or nobody is left by whom an operator would reach them.
+async fn stay(gateway: &Gateway, stop: impl Future<Output = ()>, lost: impl Future<Output = ()>) -> bool {
     let upgrade = gateway.snapshot.load().settings.upgrade.as_ref().map(|upgrade| upgrade.timeout);
     let most = upgrade.unwrap_or_default();
     info!(
@@ -150,6 +187,10 @@ async fn stay(gateway: &Gateway, stop: impl Future<Output = ()>) -> bool {
         () = gateway.admission.idle_everywhere() => return true,
         () = sleep(most) => {}
         () = stop => return false,
+        () = lost => {
+            warn!("the process that had taken over is gone: no limit, no reload and no operator would reach the sessions here");
+            return false;
+        }
     }
     end_all(gateway);
     true
@@ -189,17 +230,34 @@ async fn reload_when_told(mut told: Signal, gateway: &Arc<Gateway>, sources: &Ar
         told.recv().await;
         let (asked, gateway, sources) = (gateway, gateway.clone(), sources.clone());
         // Reading and compiling may take long, and this thread carries sessions.
-        let reloading =
-            tokio::task::spawn_blocking(move || reload::run(&gateway, &sources, Agent::Signal)).await;
+        let is_reloaded = tokio::task::spawn_blocking(move || reload_by_signal(&gateway, &sources)).await;
         let predecessor = asked.predecessor();
-        if let Ok(Ok(_)) = &reloading
+        if let Ok(true) = is_reloaded
             && let Some(predecessor) = predecessor
         {
             predecessor.reload("a signal").await;
         }
-        if reloading.is_err() {
+        if is_reloaded.is_err() {
             error!("nothing was reloaded: a bug of the gateway's, see above");
         }
+    }
+}
+
+/// Reloads, or lets the process do it that serves in this one's place: the signal was for the service. That one asks
+/// this one in its turn. Tells whether other files are in force here.
+fn reload_by_signal(gateway: &Arc<Gateway>, sources: &Sources) -> bool {
+    match reload::run_if_serving(gateway, sources, Agent::Signal) {
+        Err(NotReloaded::Elsewhere(successor)) => match successor.reload() {
+            Ok(()) => {
+                info!(process = successor.pid(), "a reload is passed on to the process that serves");
+                false
+            }
+            Err(error) => {
+                warn!(process = successor.pid(), %error, "a reload cannot be passed on to the process that took over");
+                reload::run(gateway, sources, Agent::Signal).is_ok()
+            }
+        },
+        reloaded => reloaded.is_ok(),
     }
 }
 

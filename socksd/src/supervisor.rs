@@ -98,6 +98,11 @@ impl Supervisor {
     /// Says that another process is the service from now on, and falls silent.
     pub(crate) fn hand_over(&self, process: u32) {
         self.tell(&format!("MAINPID={process}"));
+        self.fall_silent();
+    }
+
+    /// Says nothing more: another process is the service.
+    pub(crate) fn fall_silent(&self) {
         self.silent.store(true, Ordering::Relaxed);
     }
 

@@ -1,6 +1,7 @@
 //! Octets of a day: open sessions end when they are used up, new ones are refused, and neither a restart, nor a kill, nor a
 //! new program forgets what was used.
 
+use std::io::Write;
 use std::time::Instant;
 
 use tests::targets::{self, Server};
@@ -153,4 +154,21 @@ fn a_new_program_knows_what_was_used_and_what_sessions_of_the_old_one_use() {
     new.send(b"one too many");
     assert!(new.receive_all().0.is_empty());
     assert_eq!(ask(&gateway, "alice", &echo).1, REFUSED);
+}
+
+#[test]
+fn a_session_of_the_old_process_ends_when_the_new_one_has_used_up_the_day() {
+    let kept = Folder::new();
+    let (gateway, echo) = (setup(&kept).key("upgrade", "{ socket: upgrade.sock }").start(), targets::echo());
+    let old = open(&gateway, "alice", &echo);
+    let local = old.local();
+    let _successor = Successor::taken_over(gateway.folder());
+    echo_octets(&mut open(&gateway, "alice", &echo), QUOTA / 2);
+    let until = Instant::now() + DEADLINE;
+    // Nothing is left for it, which it hears within a second or so.
+    while old.stream().write(&[7]).is_ok_and(|sent| sent > 0) {
+        assert!(Instant::now() < until, "it goes on");
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    gateway.session_of(local).expect(&[("cause", "quota-used-up")]);
 }

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -12,7 +14,9 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use serde_json::Value;
 use tests::lines::Lines;
-use tests::{Client, DEADLINE, Folder, Gateway, Setup, Successor, command, process, program, targets};
+use tests::{
+    Client, DEADLINE, Folder, Gateway, Setup, Successor, command, namespace, process, program, targets,
+};
 
 #[track_caller]
 fn expect(log: &Lines, text: &str) {
@@ -317,4 +321,147 @@ fn after_a_crash_in_the_midst_of_it_all_sockets_are_taken_again() {
         text.lines().all(|line| serde_json::from_str::<Value>(line).is_ok()),
         "every line can be read: {text}"
     );
+}
+
+const NOTHING: &str = "version: 1\nclients: [{ methods: [none] }]\n\
+                       rules: [{ name: elsewhere, action: permit, destination: 192.0.2.1 }]\n";
+/// RFC 1928 section 6: connection not allowed by ruleset.
+const DENIED: u8 = 0x02;
+
+/// A test's end of the connection between two processes.
+struct Told(BufReader<UnixStream>);
+
+impl Told {
+    fn new(stream: UnixStream) -> Self {
+        stream.set_read_timeout(Some(DEADLINE)).expect("a socket");
+        Self(BufReader::new(stream))
+    }
+
+    fn say(&mut self, message: &str) {
+        self.0.get_mut().write_all(format!("{message}\n").as_bytes()).expect("the other end listens");
+    }
+
+    /// The next message that is no news of sessions; `None`: the other end is closed.
+    fn hear(&mut self) -> Option<String> {
+        loop {
+            let mut line = String::new();
+            let count = self.0.read_line(&mut line).expect("in time");
+            let message: Option<Value> = serde_json::from_str(&line).ok();
+            let message = message.and_then(|message| Some(message.get("message")?.as_str()?.to_owned()));
+            match message.as_deref() {
+                Some("counts") => {}
+                _ if count == 0 => return None,
+                _ => return message,
+            }
+        }
+    }
+}
+
+#[test]
+fn a_reload_while_the_new_process_reads_its_files_is_noticed() {
+    let gateway = setup().start();
+    let mut new =
+        Told::new(UnixStream::connect(gateway.folder().file("upgrade.sock")).expect("somebody serves"));
+    assert_eq!(new.hear().as_deref(), Some("offer"));
+    gateway.folder().write("policy.yaml", NOTHING);
+    gateway.command(&["reload"]).succeeded();
+    new.say(r#"{"message":"ready"}"#);
+    assert_eq!(new.hear(), None, "it would serve by what was taken away");
+    expect(gateway.log(), "there was a reload meanwhile; try again");
+    // Who reads behind the offer may.
+    let _successor = Successor::taken_over(gateway.folder());
+    expect_denial(&gateway, targets::echo().address);
+}
+
+/// A client whose target is denied.
+#[track_caller]
+fn expect_denial(gateway: &Gateway, target: SocketAddr) {
+    let mut client = Client::connect(gateway.address());
+    client.greet(&[0x00]);
+    assert_eq!(client.connect_to(target).code, DENIED);
+}
+
+#[test]
+fn a_reload_of_the_old_process_is_the_new_ones() {
+    let (gateway, echo) = (setup().start(), targets::echo());
+    let successor = Successor::taken_over(gateway.folder());
+    gateway.folder().write("policy.yaml", NOTHING);
+    gateway.signal(Signal::HUP);
+    successor.expect("\"reloaded\"");
+    expect_denial(&gateway, echo.address);
+    expect(gateway.log(), "\"reloaded\"");
+
+    let aside = format!("admin.sock.{}", gateway.pid());
+    let mut reload = Command::new(program::built("socksd"));
+    reload.args(["reload", "--socket"]).arg(gateway.folder().file(&aside));
+    let asked = command::run(&mut reload, DEADLINE);
+    let told = format!("process {} serves, and nothing was reloaded", successor.pid());
+    assert!(asked.to_string().contains(&told), "{asked}");
+}
+
+#[test]
+fn what_the_lost_process_has_taken_away_does_not_come_back() {
+    let (gateway, echo) = (setup().start(), targets::echo());
+    let successor = Successor::taken_over(gateway.folder());
+    gateway.folder().write("policy.yaml", NOTHING);
+    process::signal(successor.pid(), Signal::HUP);
+    successor.expect("\"reloaded\"");
+    process::kill(successor.pid());
+    expect(gateway.log(), "the process that had taken over is gone");
+    expect_denial(&gateway, echo.address);
+    gateway.record(|record| record.text("event") == "reload" && record.text("by") == "take-back");
+}
+
+#[test]
+fn a_new_process_ends_where_the_old_one_goes_on() {
+    // The old one is the test, which lives.
+    for says in [&[][..], &[r#"{"message":"stopped","admin":null}"#]] {
+        let folder = setup().write();
+        let old = UnixListener::bind(folder.file("upgrade.sock")).expect("nobody listens there");
+        let mut new = Successor::start(&folder);
+        let mut told = Told::new(old.accept().expect("it wants to take over").0);
+        told.say(r#"{"message":"offer","protocol":2,"pid":1,"version":"0","listeners":[]}"#);
+        assert_eq!(told.hear().as_deref(), Some("ready"));
+        told.say(r#"{"message":"counts","total":0,"unknown":0,"sources":[],"rules":[],"associations":[],"used":[]}"#);
+        assert_eq!(told.hear().as_deref(), Some("accepting"));
+        says.iter().for_each(|message| told.say(message));
+        drop(told);
+        assert_eq!(new.code(), Some(69), "two would serve: {}", new.log().text());
+        new.expect("the process that served goes on, and this one ends");
+    }
+}
+
+#[test]
+fn a_client_of_the_old_process_is_not_led_to_the_listener_of_the_new_one() {
+    if !namespace::inside("a_client_of_the_old_process_is_not_led_to_the_listener_of_the_new_one") {
+        return;
+    }
+    namespace::two_networks();
+    let policy = "version: 1\nclients: [{ methods: [none] }]\nrules: [{ name: all, action: permit }]\n";
+    let setup = setup().listener("10.1.0.1:0").policy(policy).limit("handshake-timeout", "60s");
+    let gateway = setup.start();
+    let mut client = Client::connect(gateway.address());
+    client.greet(&[0x00]);
+    let _successor = Successor::taken_over(gateway.folder());
+    expect(gateway.log(), "another process has taken over");
+    // It learns its addresses anew with a reload.
+    gateway.signal(Signal::HUP);
+    expect(gateway.log(), "\"reloaded\"");
+    assert_eq!(client.connect_to(gateway.address()).code, DENIED);
+}
+
+#[test]
+fn sessions_that_no_operator_would_reach_come_to_their_end() {
+    let (gateway, echo) = (setup().limit("drain-timeout", "100ms").start(), targets::echo());
+    let mut tunnel = Client::tunnel(gateway.address(), echo.address);
+    let middle = Successor::taken_over(gateway.folder());
+    let newest = Successor::taken_over(gateway.folder());
+    tunnel.expect_echo(b"in the oldest");
+    assert_eq!(sessions(&gateway).len(), 1, "which the newest one knows");
+    process::kill(middle.pid());
+    expect(gateway.log(), "no operator would reach the sessions here");
+    assert!(tunnel.receive_all().0.is_empty());
+    assert!(gateway.log().wait_for_end(DEADLINE));
+    Client::tunnel(gateway.address(), echo.address).expect_echo(b"served by the newest");
+    newest.expect("its sessions are not counted");
 }

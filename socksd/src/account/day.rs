@@ -26,13 +26,22 @@ impl Date {
     }
 }
 
+/// A process beside this one that knows of octets: each tells the other, so that one day's octets are not used twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Neighbour {
+    /// The one that this one has taken over from.
+    Before,
+    /// The one that has taken over from this one.
+    After,
+}
+
 /// What one account has used on one day, and how much it may use.
 #[derive(Debug, Default)]
 pub(super) struct Day {
     date: Date,
     used: u64,
-    /// How much of that another process has been told of.
-    told: u64,
+    /// How much of that the process before this one knows of, and how much the one after it.
+    told: [u64; 2],
     /// `None`: there is no limit, and nothing is counted.
     pub(super) most: Option<NonZeroU64>,
 }
@@ -62,11 +71,15 @@ impl Day {
         self.most.is_some_and(|most| self.used >= most.get())
     }
 
-    /// Adds what was used before a restart, or in another process.
-    pub(super) fn learn(&mut self, octets: u64, date: Date) {
+    /// Adds what was used before a restart, or in another process, which is not told of that again.
+    pub(super) fn learn(&mut self, octets: u64, from: Option<Neighbour>, date: Date) {
         self.turn(date);
         if date == self.date {
             self.used = self.used.saturating_add(octets);
+            if let Some(from) = from {
+                let told = self.told(from);
+                *told = told.saturating_add(octets);
+            }
         }
     }
 
@@ -76,22 +89,32 @@ impl Day {
         self.used
     }
 
-    /// What was used today and nobody has been told of.
-    pub(super) fn news(&mut self, today: Date) -> u64 {
-        let news = self.used(today).saturating_sub(self.told);
-        self.told += news;
+    /// What was used today and that process does not know of.
+    pub(super) fn news(&mut self, whom: Neighbour, today: Date) -> u64 {
+        let used = self.used(today);
+        let told = self.told(whom);
+        let news = used.saturating_sub(*told);
+        *told += news;
         news
     }
 
-    /// Nobody knows of anything.
+    /// No process after this one knows of anything.
     pub(super) fn tell_nobody(&mut self) {
-        self.told = 0;
+        *self.told(Neighbour::After) = 0;
+    }
+
+    fn told(&mut self, whom: Neighbour) -> &mut u64 {
+        let [before, after] = &mut self.told;
+        match whom {
+            Neighbour::Before => before,
+            Neighbour::After => after,
+        }
     }
 
     /// A day that begins has used nothing; a clock that was set back a little brings no day again.
     fn turn(&mut self, today: Date) {
         if today > self.date || today.is_long_before(self.date) {
-            (self.date, self.used, self.told) = (today, 0, 0);
+            (self.date, self.used, self.told) = (today, 0, [0; 2]);
         }
     }
 }
@@ -138,21 +161,34 @@ mod tests {
     #[test]
     fn what_was_used_before_counts_on_its_day_only() {
         let mut day = Day { most: NonZeroU64::new(100), ..Day::default() };
-        day.learn(70, date("2026-03-05T12:00:00Z"));
-        day.learn(20, date("2026-03-05T12:00:00Z"));
-        day.learn(20, date("2026-03-04T12:00:00Z"));
+        day.learn(70, None, date("2026-03-05T12:00:00Z"));
+        day.learn(20, None, date("2026-03-05T12:00:00Z"));
+        day.learn(20, None, date("2026-03-04T12:00:00Z"));
         assert_eq!((day.used(date("2026-03-05T12:00:00Z")), day.used(date("2026-03-06T12:00:00Z"))), (90, 0));
     }
 
     #[test]
     fn news_are_told_once_and_again_to_somebody_else() {
         let mut day = Day { most: NonZeroU64::new(100), ..Day::default() };
-        day.spend(10, date("2026-03-05T12:00:00Z"));
-        assert_eq!((day.news(date("2026-03-05T12:00:00Z")), day.news(date("2026-03-05T12:00:00Z"))), (10, 0));
-        day.spend(5, date("2026-03-05T12:00:00Z"));
-        assert_eq!(day.news(date("2026-03-05T12:00:00Z")), 5);
+        let today = date("2026-03-05T12:00:00Z");
+        day.spend(10, today);
+        assert_eq!((day.news(Neighbour::After, today), day.news(Neighbour::After, today)), (10, 0));
+        day.spend(5, today);
+        assert_eq!(day.news(Neighbour::After, today), 5);
         day.tell_nobody();
-        assert_eq!(day.news(date("2026-03-05T12:00:00Z")), 15);
+        assert_eq!(day.news(Neighbour::After, today), 15);
+    }
+
+    #[test]
+    fn what_one_process_tells_goes_on_to_the_other_and_never_comes_back() {
+        let mut day = Day { most: NonZeroU64::new(100), ..Day::default() };
+        let today = date("2026-03-05T12:00:00Z");
+        day.spend(1, today);
+        day.learn(10, Some(Neighbour::Before), today);
+        day.learn(20, Some(Neighbour::After), today);
+        assert_eq!(day.used(today), 31);
+        assert_eq!((day.news(Neighbour::Before, today), day.news(Neighbour::After, today)), (21, 11));
+        assert_eq!((day.news(Neighbour::Before, today), day.news(Neighbour::After, today)), (0, 0));
     }
 
     #[test]

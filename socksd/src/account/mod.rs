@@ -26,8 +26,8 @@ use crate::record::Holder;
 
 pub(crate) use beginning::Beginning;
 use bucket::Bucket;
-pub(crate) use day::Date;
 use day::Day;
+pub(crate) use day::{Date, Neighbour};
 use drawing::Drawing;
 pub(crate) use meter::Meter;
 pub(crate) use table::Accounts;

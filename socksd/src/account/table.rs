@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::day::{Date, Day};
+use super::day::{Date, Day, Neighbour};
 use super::{Account, Beginning, Claim, Owner, Shortage, Sort, Tallies};
 
 /// Accounts of one sort; who comes when all are in use shares one with others.
@@ -67,7 +67,7 @@ impl Accounts {
     }
 
     /// Adds what an owner has used today: before a restart, or in another process.
-    pub(crate) fn learn_used(&self, owner: Owner, octets: u64) {
+    pub(crate) fn learn_used(&self, owner: Owner, octets: u64, from: Option<Neighbour>) {
         let sort = owner.sort();
         let mut table = self.table(sort);
         let has_room = table.accounts.contains_key(&owner) || table.has_room(self.most, Instant::now());
@@ -75,7 +75,7 @@ impl Accounts {
         let tally = self.tallies.of(sort);
         let account =
             table.accounts.entry(owner).or_insert_with(|| Arc::new(Account::new(sort, tally.clone())));
-        account.usage().day.learn(octets, Date::today());
+        account.usage().day.learn(octets, from, Date::today());
     }
 
     /// What each owner has used today.
@@ -84,13 +84,13 @@ impl Accounts {
         self.of_all(|day| day.used(today))
     }
 
-    /// What each owner has used today and no other process has been told of.
-    pub(crate) fn news(&self) -> Vec<(Owner, u64)> {
+    /// What each owner has used today and that process does not know of. It looks at all accounts: not too often.
+    pub(crate) fn news(&self, whom: Neighbour) -> Vec<(Owner, u64)> {
         let today = Date::today();
-        self.of_all(|day| day.news(today))
+        self.of_all(|day| day.news(whom, today))
     }
 
-    /// No other process knows of anything.
+    /// No process after this one knows of anything.
     pub(crate) fn tell_nobody(&self) {
         self.of_all(|day| {
             day.tell_nobody();

@@ -55,6 +55,8 @@ pub(super) struct Caller {
     token: Option<Token>,
     /// A process of the gateway's own user.
     is_own: bool,
+    /// Such a one passes on what somebody has asked of it, and has done its own part.
+    pub(super) is_passed_on: bool,
 }
 
 /// Characters of somebody's name that another process tells.
@@ -103,6 +105,7 @@ impl Caller {
                 role: Role::Viewer,
                 token: guests.token.clone(),
                 is_own: false,
+                is_passed_on: false,
             },
         }
     }
@@ -118,7 +121,7 @@ impl Caller {
     }
 
     fn stranger() -> Self {
-        Self { name: "unknown".into(), role: Role::Stranger, token: None, is_own: false }
+        Self { name: "unknown".into(), role: Role::Stranger, token: None, is_own: false, is_passed_on: false }
     }
 
     fn user(uid: Uid, gid: Gid, guests: &Guests) -> Self {
@@ -129,6 +132,7 @@ impl Caller {
                 role: Role::Operator,
                 token: None,
                 is_own: geteuid().is_root(),
+                is_passed_on: false,
             };
         }
         let user = User::from_uid(uid).ok().flatten();
@@ -142,7 +146,13 @@ impl Caller {
             Some(user) => format!("{} (uid {uid})", user.name),
             None => format!("uid {uid}"),
         };
-        Self { name: name.into(), role: guests.role(uid, &groups), token: None, is_own: uid == geteuid() }
+        Self {
+            name: name.into(),
+            role: guests.role(uid, &groups),
+            token: None,
+            is_own: uid == geteuid(),
+            is_passed_on: false,
+        }
     }
 
     /// The same in the name of somebody else, as the next process of this gateway asks; it has checked who that is.
@@ -152,6 +162,7 @@ impl Caller {
             && let Some(other) = other
         {
             self.name = other.chars().take(MOST_NAME).collect::<String>().into();
+            self.is_passed_on = true;
         }
         self
     }

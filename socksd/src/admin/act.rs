@@ -7,7 +7,7 @@ use tracing::info;
 
 use crate::audit::{Agent, Event};
 use crate::preview::Preview;
-use crate::reload::{self, Reloaded};
+use crate::reload::{self, NotReloaded, Reloaded};
 use crate::roster::Ending;
 
 use super::Desk;
@@ -86,12 +86,17 @@ impl Desk {
     /// Reads all files anew. It may take long: not for a reactor.
     ///
     /// # Errors
-    /// All mistakes, if there is one; nothing has changed then.
-    pub(super) fn reload(&self, caller: &Caller) -> Result<Reloaded, String> {
-        let reloaded = reload::run(&self.gateway, &self.sources, Agent::Admin { who: &caller.name });
+    /// All mistakes, if there is one, or which process is to be asked; nothing has changed then.
+    pub(super) fn reload(&self, caller: &Caller) -> Result<Reloaded, NotReloaded> {
+        let by = Agent::Admin { who: &caller.name };
+        let reloaded = match caller.is_passed_on {
+            true => reload::run(&self.gateway, &self.sources, by).map_err(NotReloaded::Mistaken),
+            false => reload::run_if_serving(&self.gateway, &self.sources, by),
+        };
         let result = match &reloaded {
             Ok(reloaded) => format!("policy {} is in force", reloaded.policy),
-            Err(_) => "nothing was reloaded".to_owned(),
+            Err(NotReloaded::Mistaken(_)) => "nothing was reloaded".to_owned(),
+            Err(NotReloaded::Elsewhere(process)) => format!("refused: process {} serves", process.pid()),
         };
         self.note(&caller.name, Act { name: "reload", about: None, result });
         reloaded

@@ -17,6 +17,7 @@ use crate::denials::Told;
 use crate::explain::{Answer, Question};
 use crate::logins::LockRow;
 use crate::preview::Preview;
+use crate::reload::NotReloaded;
 use crate::shadow::Report;
 
 use super::Desk;
@@ -204,7 +205,13 @@ async fn reload(
 ) -> Result<Json<Value>, Refused> {
     let (act, who) = (desk.clone(), caller.clone());
     let reloaded = spawn_blocking(move || act.reload(&who)).await.map_err(bug)?;
-    let mut reloaded = reloaded.map_err(|text| Refused(StatusCode::UNPROCESSABLE_ENTITY, text))?;
+    let mut reloaded = reloaded.map_err(|why| match why {
+        NotReloaded::Mistaken(text) => Refused(StatusCode::UNPROCESSABLE_ENTITY, text),
+        NotReloaded::Elsewhere(process) => {
+            let text = format!("process {} serves, and nothing was reloaded: ask that one", process.pid());
+            Refused(StatusCode::CONFLICT, text)
+        }
+    })?;
     if let Some(predecessor) = desk.gateway.predecessor() {
         reloaded.warnings.extend(predecessor.reload(&caller.name).await);
     }

@@ -78,6 +78,8 @@ pub(crate) enum Agent<'a> {
     Signal,
     /// The admin listener, for somebody.
     Admin { who: &'a str },
+    /// Nobody: the process that had taken over is lost, and this one serves again.
+    TakeBack,
 }
 
 /// What a reload came to.

@@ -50,6 +50,13 @@ fn samples() -> Vec<Event<'static>> {
             warnings: 0,
             detail: Some("policy.yaml:3:5: mistake: unknown key `fro`"),
         },
+        Event::Reload {
+            by: Agent::TakeBack,
+            result: ReloadResult::Applied,
+            policy: 3,
+            warnings: 0,
+            detail: None,
+        },
         Event::Admin { who: "carol", act: "end-session", about: Some("1a-3"), result: "ended" },
         Event::LoginLock {
             method: "password",

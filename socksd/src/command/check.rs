@@ -115,17 +115,17 @@ pub(super) fn read(config: &Path, registry: &Registry) -> Result<Checked, Findin
 
 /// Loads all files, shows warnings on standard error, and mistakes with exit code 78.
 pub(super) fn load(arguments: &ConfigArgument, registry: &Registry) -> Result<Checked, Exit> {
-    let screen = Screen::errors();
-    match read(&arguments.config, registry) {
-        Ok(checked) => {
-            if !checked.warnings.is_empty() {
-                eprintln!("{}", screen.findings(&checked.warnings));
-            }
-            Ok(checked)
-        }
-        Err(findings) => {
-            eprintln!("{}", screen.findings(&findings));
-            Err(Exit::Config)
-        }
+    let checked = load_again(arguments, registry)?;
+    if !checked.warnings.is_empty() {
+        eprintln!("{}", Screen::errors().findings(&checked.warnings));
     }
+    Ok(checked)
+}
+
+/// The same for one who knows the warnings.
+pub(super) fn load_again(arguments: &ConfigArgument, registry: &Registry) -> Result<Checked, Exit> {
+    read(&arguments.config, registry).map_err(|findings| {
+        eprintln!("{}", Screen::errors().findings(&findings));
+        Exit::Config
+    })
 }

@@ -21,7 +21,7 @@ use clap::{Parser, Subcommand};
 use socks_auth::Registry;
 
 pub(crate) use self::check::ConfigArgument;
-use self::check::load;
+use self::check::{load, load_again};
 pub(crate) use self::exit::Exit;
 pub(crate) use self::screen::{fail, say};
 

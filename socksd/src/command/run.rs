@@ -17,13 +17,13 @@ use crate::gateway::Gateway;
 use crate::listeners::{Given, Listeners, Planned};
 use crate::log::Log;
 use crate::reception::Reception;
-use crate::server::{self, Intake, Shift, Sources};
+use crate::server::{self, Ended, Intake, Shift, Sources};
 use crate::snapshot::{Checked, Snapshot};
 use crate::supervisor::Supervisor;
 use crate::takeover::{Successors, Taking};
 use crate::workers::{self, Workers};
 
-use super::{ConfigArgument, Exit, fail, load};
+use super::{ConfigArgument, Exit, fail, load, load_again};
 
 /// One pipe is worth having for each so many descriptors.
 const DESCRIPTORS_PER_PIPE: usize = 16;
@@ -52,9 +52,8 @@ pub(super) fn run(run: Run, registry: Registry) -> Result<Exit, Exit> {
     let runtime = workers::runtime().map_err(no_thread)?;
     let guard = runtime.enter();
     let Run { config: arguments, take_over } = run;
-    let Checked { mut snapshot, .. } = load(&arguments, &registry)?;
+    let (mut snapshot, mut taking, given) = read_and_ask(&arguments, &registry, take_over)?;
     let audit = open_audit(&snapshot)?;
-    let (mut taking, given) = begin_taking(&snapshot, take_over)?;
     let (listeners, warnings) = open_listeners(&snapshot, activation, given)?;
     snapshot.entrances = listeners.entrances();
     let log = Log::start(&snapshot.settings.log)
@@ -99,15 +98,41 @@ pub(super) fn run(run: Run, registry: Registry) -> Result<Exit, Exit> {
     // Each session that is dropped here writes its end record.
     workers.stop();
     runtime.shutdown_timeout(LAST_TASKS);
+    write_last(&gateway, admin, &sources.log);
+    match served {
+        Ok(Ended::Duly) => Ok(Exit::Done),
+        Ok(Ended::GivenBack(process)) => {
+            let text = format_args!("process {} goes on serving in this one's place", process.pid());
+            Err(fail(Exit::Unavailable, text))
+        }
+        Err(error) => Err(fail(Exit::System, format_args!("signals: {error}"))),
+    }
+}
+
+/// Reads everything, and asks the gateway that serves for its sockets, if that is wanted.
+fn read_and_ask(
+    arguments: &ConfigArgument,
+    registry: &Registry,
+    take_over: bool,
+) -> Result<(Snapshot, Option<Taking>, Vec<Given>), Exit> {
+    let Checked { snapshot, .. } = load(arguments, registry)?;
+    let (taking, given) = begin_taking(&snapshot, take_over)?;
+    // What was read behind the offer is never older than what the other one serves by: it looks whether it has reloaded
+    // since.
+    let snapshot = if taking.is_some() { load_again(arguments, registry)?.snapshot } else { snapshot };
+    Ok((snapshot, taking, given))
+}
+
+/// Writes what is known only at the end.
+fn write_last(gateway: &Gateway, admin: Option<Arc<Admin>>, log: &Log) {
     gateway.save_quotas();
     gateway.refusals.flush(&gateway.audit);
     drop(admin);
     gateway.tell_of_stop();
     gateway.audit.close();
     info!("stopped");
-    sources.log.tell_of_losses();
-    drop(sources);
-    served.map(|()| Exit::Done).map_err(|error| fail(Exit::System, format_args!("signals: {error}")))
+    log.tell_of_losses();
+    log.close();
 }
 
 /// Says if there are descriptors for fewer sessions than wanted.

@@ -1,6 +1,6 @@
 //! A connection between two gateways of one machine: lines of JSON, and with the first one sockets.
 
-use std::io::{self, IoSlice, IoSliceMut, Write};
+use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -8,6 +8,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use nix::unistd::geteuid;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 use rustix::net::sockopt::socket_peercred;
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
@@ -15,10 +17,11 @@ use rustix::net::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::account::Owner;
 use crate::admission::Counts;
 
 /// The version of the messages.
-pub(super) const PROTOCOL: u32 = 1;
+pub(super) const PROTOCOL: u32 = 2;
 /// Octets of one message: the counts of a hundred thousand sources.
 const MOST_LINE: usize = 64 * 1024 * 1024;
 /// Sockets that go with one octet; the system allows 253.
@@ -40,6 +43,10 @@ pub(super) enum Message {
     Accepting,
     /// The one who served: it accepts none any more, and is asked for its sessions here.
     Stopped { admin: Option<PathBuf> },
+    /// The one who served: it will never serve again, whatever becomes of the new one.
+    Settled,
+    /// The new one: octets of the day that were used there since.
+    Used { used: Vec<(Owner, u64)> },
     /// The new one: it is on its way down, and not lost.
     Leaving,
 }
@@ -59,6 +66,8 @@ pub(super) struct Channel {
     stream: UnixStream,
     /// What came behind the last whole line.
     rest: Vec<u8>,
+    /// How much of that is known to have no end of a line.
+    searched: usize,
     sockets: Vec<OwnedFd>,
 }
 
@@ -72,7 +81,7 @@ impl Channel {
             return Err(io::Error::new(io::ErrorKind::PermissionDenied, text));
         }
         stream.set_write_timeout(Some(SEND_TIMEOUT))?;
-        Ok(Self { stream, rest: Vec::new(), sockets: Vec::new() })
+        Ok(Self { stream, rest: Vec::new(), searched: 0, sockets: Vec::new() })
     }
 
     /// Says something, and gives copies of sockets with it.
@@ -90,7 +99,41 @@ impl Channel {
             sendmsg(&self.stream, &[IoSlice::new(&[*first])], &mut ancillary, SendFlags::NOSIGNAL)?;
             line = rest;
         }
-        self.stream.write_all(line)
+        self.write(line)
+    }
+
+    /// Writes it all. What comes meanwhile is taken in: two that only write would wait for each other.
+    fn write(&mut self, mut line: &[u8]) -> io::Result<()> {
+        while !line.is_empty() {
+            match rustix::net::send(&self.stream, line, SendFlags::NOSIGNAL | SendFlags::DONTWAIT) {
+                Ok(sent) => line = line.get(sent..).unwrap_or_default(),
+                Err(Errno::AGAIN) => self.wait_to_write()?,
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    fn wait_to_write(&mut self) -> io::Result<()> {
+        let mut ends = [PollFd::new(&self.stream, PollFlags::IN | PollFlags::OUT)];
+        let most = Timespec::try_from(SEND_TIMEOUT).ok();
+        match poll(&mut ends, most.as_ref()) {
+            Ok(0) => return Err(io::Error::new(io::ErrorKind::TimedOut, "the other end takes nothing")),
+            Err(Errno::INTR) => return Ok(()),
+            ready => _ = ready?,
+        }
+        let [end] = &ends;
+        if !end.revents().contains(PollFlags::IN) {
+            return Ok(());
+        }
+        if self.rest.len() > 2 * MOST_LINE {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "messages without an end"));
+        }
+        match self.read()? {
+            0 => Err(io::ErrorKind::UnexpectedEof.into()),
+            _ => Ok(()),
+        }
     }
 
     /// The next message; `None`: none within this time.
@@ -100,8 +143,7 @@ impl Channel {
     pub(super) fn receive(&mut self, within: Duration) -> io::Result<Option<Message>> {
         self.stream.set_read_timeout(Some(within))?;
         loop {
-            if let Some(end) = self.rest.iter().position(|octet| *octet == b'\n') {
-                let line: Vec<u8> = self.rest.drain(..=end).collect();
+            if let Some(line) = self.take_line() {
                 return Ok(Some(serde_json::from_slice(&line)?));
             }
             if self.rest.len() > MOST_LINE {
@@ -115,6 +157,18 @@ impl Channel {
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    /// The next line, if it is whole. What was searched is not searched again: a line may be long, and comes in pieces.
+    fn take_line(&mut self) -> Option<Vec<u8>> {
+        let new = self.rest.get(self.searched..).unwrap_or_default();
+        let Some(end) = new.iter().position(|octet| *octet == b'\n') else {
+            self.searched = self.rest.len();
+            return None;
+        };
+        let end = self.searched + end;
+        self.searched = 0;
+        Some(self.rest.drain(..=end).collect())
     }
 
     /// The sockets that have come.
@@ -171,6 +225,35 @@ mod tests {
     }
 
     #[test]
+    fn two_that_tell_much_at_once_do_not_wait_for_each_other() {
+        let used: Vec<_> =
+            (0..50_000).map(|number| (Owner::Rule(number.to_string().into()), number)).collect();
+        let told = pair().map(|mut end| {
+            let used = used.clone();
+            std::thread::spawn(move || {
+                end.send(&Message::Used { used }, &[]).unwrap();
+                let Some(Message::Used { used }) = end.receive(PATIENCE).unwrap() else { panic!("nothing") };
+                used
+            })
+        });
+        for thread in told {
+            assert_eq!(thread.join().unwrap(), used);
+        }
+    }
+
+    #[test]
+    fn a_long_message_is_searched_once() {
+        let [mut one, _other] = pair();
+        one.rest = vec![b' '; 100];
+        assert!(one.take_line().is_none());
+        assert_eq!(one.searched, 100);
+        one.rest.extend_from_slice(b"1\n2\n3");
+        assert_eq!(one.take_line().map(|line| line.len()), Some(102));
+        assert_eq!((one.take_line(), one.take_line()), (Some(b"2\n".to_vec()), None));
+        assert_eq!((one.rest.as_slice(), one.searched), (&b"3"[..], 1));
+    }
+
+    #[test]
     fn silence_a_lost_end_and_nonsense_are_told_apart() {
         let [mut old, mut new] = pair();
         assert!(new.receive(Duration::from_millis(1)).unwrap().is_none());
@@ -178,7 +261,7 @@ mod tests {
         old.send(&Message::Leaving, &[]).unwrap();
         assert!(matches!(new.receive(PATIENCE).unwrap(), Some(Message::Ready)));
         assert!(matches!(new.receive(PATIENCE).unwrap(), Some(Message::Leaving)));
-        old.stream.write_all(b"nonsense\n").unwrap();
+        old.write(b"nonsense\n").unwrap();
         assert_eq!(new.receive(PATIENCE).unwrap_err().kind(), io::ErrorKind::InvalidData);
         drop(old);
         assert_eq!(new.receive(PATIENCE).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);

@@ -3,37 +3,70 @@
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 use tracing::{error, info, warn};
 
+use crate::account::{Neighbour, Owner};
 use crate::admin::Admin;
+use crate::audit::Agent;
 use crate::config::UpgradeConfig;
 use crate::gateway::Gateway;
+use crate::listeners::Entrance;
+use crate::reload;
 use crate::server::Sources;
 use crate::socket_file::SocketFile;
 
 use super::channel::{Channel, Message, Offer, PROTOCOL};
+use super::peer::Peer;
 
 /// For reading and compiling files, which costs the one who serves nothing.
 const LOAD_TIMEOUT: Duration = Duration::from_secs(300);
 /// From then on to the first client that it accepts.
 const ACCEPT_TIMEOUT: Duration = Duration::from_secs(10);
 /// A new process that is lost within this time is replaced by the old one.
-const TRIAL: Duration = Duration::from_secs(5);
+pub(super) const TRIAL: Duration = Duration::from_secs(5);
 /// How often changed counts are told.
 const TELL_EVERY: Duration = Duration::from_millis(50);
+/// How often one process tells the other of octets: it looks at every account then.
+pub(super) const TELL_USED_EVERY: Duration = Duration::from_secs(1);
 /// For accept loops to end.
 const PAUSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The socket at which somebody may take over; its file goes when this is dropped.
 pub(crate) struct Successors {
     file: Arc<SocketFile>,
-    /// The number of the process that has taken over.
-    taken: oneshot::Receiver<u32>,
+    /// Told when a process has taken over.
+    taken: oneshot::Receiver<()>,
+    is_taken: bool,
+    /// Told when that process is gone before this one.
+    lost: oneshot::Receiver<()>,
+    is_leaving: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Drop for Successors {
+    /// Tells who has taken over what the last sessions have used.
+    fn drop(&mut self) {
+        self.is_leaving.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take().filter(|_| self.is_taken) {
+            // Its panic was reported by the panic hook.
+            drop(thread.join());
+        }
+    }
+}
+
+/// What the new process has been told.
+#[derive(Debug, Default)]
+struct Told {
+    /// Sessions, and connections whose source is not known.
+    sessions: Option<(usize, usize)>,
+    /// When it was told of octets.
+    used: Option<Instant>,
 }
 
 /// What the thread that waits has.
@@ -43,6 +76,16 @@ struct Giving {
     gateway: Arc<Gateway>,
     sources: Arc<Sources>,
     admin: Option<Arc<Admin>>,
+    /// This process is at its end.
+    is_leaving: Arc<AtomicBool>,
+}
+
+/// What must be in force still when the new process has read the files.
+#[derive(Debug, PartialEq, Eq)]
+struct Offered {
+    /// Each reload has another one.
+    policy: u64,
+    entrances: Vec<Entrance>,
 }
 
 impl Successors {
@@ -59,11 +102,14 @@ impl Successors {
         let (listener, file) = SocketFile::prepare(&config.socket, MODE)?;
         let file = Arc::new(file);
         let (gateway, sources) = (gateway.clone(), sources.clone());
-        let giving = Giving { listener, file: file.clone(), gateway, sources, admin };
-        let (told, taken) = oneshot::channel();
-        // It ends with the process.
-        thread::Builder::new().name("upgrade".into()).spawn(move || giving.run(told))?;
-        Ok(Self { file, taken })
+        let is_leaving = Arc::new(AtomicBool::new(false));
+        let giving =
+            Giving { listener, file: file.clone(), gateway, sources, admin, is_leaving: is_leaving.clone() };
+        let ((told, taken), (tell_lost, lost)) = (oneshot::channel(), oneshot::channel());
+        // It ends with the process, or when it has told everything.
+        let thread =
+            thread::Builder::new().name("upgrade".into()).spawn(move || giving.run(told, tell_lost))?;
+        Ok(Self { file, taken, is_taken: false, lost, is_leaving, thread: Some(thread) })
     }
 
     /// Takes the path, from an older process too.
@@ -71,12 +117,19 @@ impl Successors {
         self.file.appear()
     }
 
-    /// Waits until somebody has taken over for good; gives the number of his process.
-    pub(crate) async fn taken(&mut self) -> u32 {
-        match (&mut self.taken).await {
-            Ok(process) => process,
+    /// Waits until somebody has taken over for good.
+    pub(crate) async fn taken(&mut self) {
+        if (&mut self.taken).await.is_err() {
             // The thread is gone, and with it everybody who could take over.
-            Err(_) => std::future::pending().await,
+            std::future::pending::<()>().await;
+        }
+        self.is_taken = true;
+    }
+
+    /// Waits until the process that has taken over is gone.
+    pub(crate) async fn lost(&mut self) {
+        if (&mut self.lost).await.is_err() {
+            std::future::pending::<()>().await;
         }
     }
 }
@@ -85,7 +138,7 @@ impl Successors {
 const MODE: u32 = 0o600;
 
 impl Giving {
-    fn run(self, told: oneshot::Sender<u32>) {
+    fn run(self, told: oneshot::Sender<()>, lost: oneshot::Sender<()>) {
         loop {
             let stream = match self.listener.accept() {
                 Ok((stream, _)) => stream,
@@ -96,9 +149,13 @@ impl Giving {
                 }
             };
             match self.hand_over(stream) {
-                Ok((channel, successor)) => {
-                    let _ = told.send(successor);
-                    self.tell_of_sessions(channel);
+                Ok(channel) => {
+                    let _ = told.send(());
+                    if self.tell_of_sessions(channel).is_err() {
+                        // Nobody is left who wants to know.
+                        self.gateway.tell_nobody();
+                        let _ = lost.send(());
+                    }
                     return;
                 }
                 Err(error) => warn!(%error, "nobody has taken over: this process goes on"),
@@ -107,49 +164,67 @@ impl Giving {
         }
     }
 
-    fn hand_over(&self, stream: UnixStream) -> io::Result<(Channel, u32)> {
-        let successor = rustix::net::sockopt::socket_peercred(&stream)?.pid.as_raw_nonzero().get();
-        let successor = u32::try_from(successor).unwrap_or_default();
+    fn hand_over(&self, stream: UnixStream) -> io::Result<Channel> {
+        // Who was to serve again could not know of a third one that does.
+        while self.gateway.is_on_trial() {
+            thread::sleep(TELL_EVERY);
+        }
+        if let Some(other) = self.gateway.successor() {
+            return Err(io::Error::other(format!("process {} serves", other.pid())));
+        }
+        let successor = Arc::new(Peer::of(&stream)?);
         let mut channel = Channel::trust(stream)?;
         let offered = self.offer(&mut channel)?;
         expect(&mut channel, LOAD_TIMEOUT, |message| matches!(message, Message::Ready))?;
-        // From here on nothing takes long. The listeners must stay what they are.
-        let _no_reload = self.sources.reloading.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.entrances() != offered {
-            return Err(io::Error::other("the listeners have changed meanwhile; try again"));
+        // From here on nothing takes long, and all must stay what it is: the new one has read the files behind the offer.
+        let no_reload = self.sources.reloading.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.offered() != offered {
+            return Err(io::Error::other("there was a reload meanwhile; try again"));
         }
-        let mut last = (usize::MAX, 0);
-        self.wait_for_accept(&mut channel, &mut last)?;
-        self.give(&mut channel, successor)?;
-        match self.watch(&mut channel, &mut last) {
-            Ok(()) => Ok((channel, successor)),
+        let mut told = Told::default();
+        self.wait_for_accept(&mut channel, &mut told)?;
+        let given = self.give(&mut channel, &successor).and_then(|()| self.watch(&mut channel, &mut told));
+        match given {
+            Ok(()) => {
+                // Before anybody can pass a reload on, of which the manager hears from the new one only.
+                self.sources.supervisor.hand_over(successor.pid());
+                Ok(channel)
+            }
             Err(lost) => {
-                error!(process = successor, error = %lost, "the process that had taken over is gone");
+                error!(process = successor.pid(), error = %lost, "the process that had taken over is gone");
+                self.gateway.hand_over(None);
+                drop(no_reload);
                 self.take_back();
                 Err(lost)
             }
         }
     }
 
-    fn offer(&self, channel: &mut Channel) -> io::Result<Vec<crate::listeners::Entrance>> {
+    fn offer(&self, channel: &mut Channel) -> io::Result<Offered> {
+        // Before anything is sent: what comes into force from here on must be noticed.
+        let offered = self.offered();
         let listeners = self.sources.reception.listeners();
         let names = listeners.iter().map(|open| open.entry().name.to_string()).collect();
         let (pid, version) = (std::process::id(), env!("CARGO_PKG_VERSION").to_owned());
         let sockets: Vec<_> = listeners.iter().map(|open| open.as_fd()).collect();
         let offer = Offer { protocol: PROTOCOL, pid, version, listeners: names };
         channel.send(&Message::Offer(offer), &sockets)?;
-        Ok(listeners.iter().map(|open| open.entrance()).collect())
+        Ok(offered)
     }
 
-    fn entrances(&self) -> Vec<crate::listeners::Entrance> {
-        self.sources.reception.listeners().iter().map(|open| open.entrance()).collect()
+    fn offered(&self) -> Offered {
+        let policy = self.gateway.snapshot.load().ruleset.generation();
+        let entrances = self.sources.reception.listeners().iter().map(|open| open.entrance()).collect();
+        Offered { policy, entrances }
     }
 
     /// Tells how many sessions there are until the other one accepts.
-    fn wait_for_accept(&self, channel: &mut Channel, last: &mut (usize, usize)) -> io::Result<()> {
+    fn wait_for_accept(&self, channel: &mut Channel, told: &mut Told) -> io::Result<()> {
+        // The first time it is told everything, which may take its time.
+        self.tell(channel, told)?;
         let until = Instant::now() + ACCEPT_TIMEOUT;
         while Instant::now() < until {
-            self.tell(channel, last)?;
+            self.tell(channel, told)?;
             match channel.receive(TELL_EVERY)? {
                 Some(Message::Accepting) => return Ok(()),
                 Some(other) => return Err(unexpected(&other)),
@@ -160,36 +235,38 @@ impl Giving {
     }
 
     /// Accepts nobody any more, and lets others have the paths.
-    fn give(&self, channel: &mut Channel, successor: u32) -> io::Result<()> {
-        info!(process = successor, "another process accepts clients");
+    fn give(&self, channel: &mut Channel, successor: &Arc<Peer>) -> io::Result<()> {
+        info!(process = successor.pid(), "another process accepts clients");
         if !self.sources.reception.pause().wait(PAUSE_TIMEOUT) {
             warn!("a listener still accepts: its thread is busy");
         }
-        self.gateway.hand_over(successor);
+        self.gateway.hand_over(Some(successor.clone()));
         let admin = self.admin.as_deref().and_then(Admin::step_aside);
         if let Err(error) = self.file.step_aside() {
             warn!(%error, "the upgrade socket could not be kept for the case that the new process is lost");
         }
-        channel.send(&Message::Stopped { admin }, &[]).inspect_err(|_| self.take_back())
+        channel.send(&Message::Stopped { admin }, &[])
     }
 
-    /// Tells how many sessions there are until the other one has shown that it lives.
-    fn watch(&self, channel: &mut Channel, last: &mut (usize, usize)) -> io::Result<()> {
+    /// Tells how many sessions there are until the other one has shown that it lives, and leaves it everything then.
+    fn watch(&self, channel: &mut Channel, told: &mut Told) -> io::Result<()> {
         let until = Instant::now() + TRIAL;
         while Instant::now() < until {
-            self.tell(channel, last)?;
+            self.tell(channel, told)?;
             match channel.receive(TELL_EVERY)? {
                 Some(Message::Leaving) => return Ok(()),
+                Some(Message::Used { used }) => self.learn_used(used),
                 Some(other) => return Err(unexpected(&other)),
                 None => {}
             }
         }
-        Ok(())
+        channel.send(&Message::Settled, &[])
     }
 
-    /// Serves again, as if nothing had been.
+    /// Serves again, by the files that the other one has served by.
     fn take_back(&self) {
-        self.gateway.hand_over(0);
+        // That one may have reloaded; what was taken away then must not come back. Its mistakes are told where they are found.
+        drop(reload::run(&self.gateway, &self.sources, Agent::TakeBack));
         self.sources.reception.resume();
         let admin = self.admin.as_deref().map_or(Ok(()), Admin::appear);
         if let Err(error) = admin.and_then(|()| self.file.appear()) {
@@ -197,26 +274,42 @@ impl Giving {
         }
     }
 
-    /// Tells how many sessions there are, to the end.
-    fn tell_of_sessions(&self, mut channel: Channel) {
-        let mut last = (usize::MAX, 0);
+    /// Tells how many sessions there are, to the end of this process. Fails when the other one's comes first.
+    fn tell_of_sessions(&self, mut channel: Channel) -> io::Result<()> {
+        let mut told = Told::default();
         loop {
-            let told = self.tell(&mut channel, &mut last).and_then(|()| channel.receive(TELL_EVERY));
-            if told.is_err() {
-                // Who took over has ended in its turn, and nobody is left who wants to know.
-                self.gateway.tell_nobody();
-                return;
+            let is_last = self.is_leaving.load(Ordering::Relaxed);
+            if is_last {
+                // What the last sessions have used.
+                told.used = None;
+            }
+            self.tell(&mut channel, &mut told)?;
+            if is_last {
+                return Ok(());
+            }
+            if let Some(Message::Used { used }) = channel.receive(TELL_EVERY)? {
+                self.learn_used(used);
             }
         }
     }
 
-    fn tell(&self, channel: &mut Channel, last: &mut (usize, usize)) -> io::Result<()> {
-        let counts = self.gateway.news();
-        let now = (counts.total, counts.unknown);
-        if now == *last && counts.is_empty() {
+    fn learn_used(&self, used: Vec<(Owner, u64)>) {
+        let accounts = &self.gateway.accounts;
+        used.into_iter()
+            .for_each(|(owner, octets)| accounts.learn_used(owner, octets, Some(Neighbour::After)));
+    }
+
+    fn tell(&self, channel: &mut Channel, told: &mut Told) -> io::Result<()> {
+        let mut counts = self.gateway.news();
+        if told.used.is_none_or(|at| at.elapsed() >= TELL_USED_EVERY) {
+            told.used = Some(Instant::now());
+            counts.used = self.gateway.accounts.news(Neighbour::After);
+        }
+        let now = Some((counts.total, counts.unknown));
+        if now == told.sessions && counts.is_empty() {
             return Ok(());
         }
-        *last = now;
+        told.sessions = now;
         channel.send(&Message::Counts(counts), &[])
     }
 }

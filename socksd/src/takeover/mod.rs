@@ -7,6 +7,7 @@
 
 mod channel;
 mod giving;
+mod peer;
 mod predecessor;
 mod taking;
 
@@ -18,6 +19,7 @@ use std::thread;
 use tracing::{info, warn};
 
 pub(crate) use giving::Successors;
+pub(crate) use peer::Peer;
 pub(crate) use predecessor::Predecessor;
 pub(crate) use taking::{Bond, Taking};
 

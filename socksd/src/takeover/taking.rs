@@ -6,27 +6,36 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use tokio::sync::oneshot;
 use tracing::{error, info, warn};
 
+use crate::account::Neighbour;
 use crate::config::UpgradeConfig;
 use crate::gateway::Gateway;
 use crate::listeners::Given;
+use crate::reception::Reception;
+use crate::server::Sources;
 
 use super::channel::{Channel, Message, Offer, PROTOCOL};
+use super::giving::TELL_USED_EVERY;
+use super::peer::Peer;
 use super::predecessor::Predecessor;
 
 /// For an answer; the one who serves may be at another one's hand-over.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// How often this one looks whether it is to say that it leaves.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// From the end of the connection to that of the process, if it is at its end.
+const GONE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A process that serves, and that gives its place.
 #[derive(Debug)]
 pub(crate) struct Taking {
     channel: Channel,
     offer: Offer,
+    process: Arc<Peer>,
 }
 
 /// Why nobody's place can be taken.
@@ -47,6 +56,33 @@ pub(crate) enum TakeError {
 pub(crate) struct Bond {
     leave: Option<Sender<()>>,
     thread: Option<JoinHandle<()>>,
+    /// The process that serves again; `None`: it is this one's place for good.
+    given_back: Option<oneshot::Receiver<Arc<Peer>>>,
+}
+
+impl Bond {
+    /// Waits until the other process serves again.
+    pub(crate) async fn given_back(&mut self) -> Arc<Peer> {
+        if let Some(told) = &mut self.given_back
+            && let Ok(process) = told.await
+        {
+            return process;
+        }
+        self.given_back = None;
+        std::future::pending().await
+    }
+
+    /// That process serves already.
+    fn broken(process: Arc<Peer>) -> Self {
+        let (give_back, given_back) = oneshot::channel();
+        let _ = give_back.send(process);
+        Self { leave: None, thread: None, given_back: Some(given_back) }
+    }
+
+    /// Tells whether the place is this one's, as far as is known.
+    pub(crate) fn holds(&self) -> bool {
+        self.leave.is_some() || self.given_back.is_none()
+    }
 }
 
 impl Drop for Bond {
@@ -75,6 +111,8 @@ impl Taking {
             }
             Err(error) => return Err(TakeError::Unreachable { path, error }),
         };
+        let process =
+            Peer::of(&stream).map_err(|error| TakeError::Unreachable { path: path.clone(), error })?;
         let mut channel = Channel::trust(stream).map_err(|error| TakeError::Unreachable { path, error })?;
         let offer = match channel.receive(PATIENCE).map_err(TakeError::Refused)? {
             Some(Message::Offer(offer)) => offer,
@@ -86,7 +124,7 @@ impl Taking {
         let sockets = channel.take_sockets().into_iter().map(TcpListener::from);
         let names = offer.listeners.iter().map(|name| Some(name.as_str().into()));
         let given = names.zip(sockets).map(|(name, socket)| Given { name, socket }).collect();
-        Ok(Some((Self { channel, offer }, given)))
+        Ok(Some((Self { channel, offer, process: Arc::new(process) }, given)))
     }
 
     /// Learns how many sessions there are. Everything is loaded and open by now.
@@ -107,26 +145,57 @@ impl Taking {
     }
 
     /// Says that clients are accepted here, and waits until they are nowhere else; for a thread that may wait.
-    pub(crate) fn accepting(mut self, gateway: &Arc<Gateway>) -> Bond {
+    pub(crate) fn accepting(mut self, gateway: &Arc<Gateway>, sources: &Arc<Sources>) -> Bond {
         let (pid, version) = (self.offer.pid, self.offer.version.clone());
-        let (leave, left) = channel();
+        gateway.be_on_trial(true);
+        let process = self.process.clone();
         let stopped = self.channel.send(&Message::Accepting, &[]).and_then(|()| self.stopped(gateway));
-        let thread = match stopped {
+        match stopped {
             Ok(admin) => {
                 info!(process = pid, version, "taken over");
                 gateway.follow(Some(Predecessor { pid, version, admin }));
-                let gateway = gateway.clone();
-                let listen = move || self.listen(&gateway, &left);
-                let listening = thread::Builder::new().name("upgrade".into()).spawn(listen);
-                listening.inspect_err(|error| error!(%error, "no thread that hears of the old process")).ok()
+                self.listen_beside(gateway.clone(), sources.clone()).unwrap_or_else(|error| {
+                    error!(%error, "no thread that hears of the old process, which goes on");
+                    drop(sources.reception.pause());
+                    gateway.be_over(&process);
+                    Bond::broken(process)
+                })
             }
             Err(error) => {
-                error!(process = pid, %error, "the process that served is gone or does not answer; its sessions are not counted");
-                gateway.forget();
-                None
+                let serves = self.lost(gateway, &sources.reception, &error);
+                serves.map_or(Bond { leave: None, thread: None, given_back: None }, Bond::broken)
+            }
+        }
+    }
+
+    /// Hears of the other one on a thread of its own.
+    fn listen_beside(self, gateway: Arc<Gateway>, sources: Arc<Sources>) -> io::Result<Bond> {
+        let ((leave, left), (give_back, given_back)) = (channel(), oneshot::channel());
+        let listen = move || {
+            if let Some(serves) = self.listen(&gateway, &sources.reception, &left) {
+                let _ = give_back.send(serves);
             }
         };
-        Bond { leave: Some(leave), thread }
+        let thread = thread::Builder::new().name("upgrade".into()).spawn(listen)?;
+        Ok(Bond { leave: Some(leave), thread: Some(thread), given_back: Some(given_back) })
+    }
+
+    /// The other one is not heard any more, and has not said that it will never serve again. If it lives it does serve,
+    /// and is told; two that serve would not know of each other. Nobody is accepted until that is known.
+    fn lost(&self, gateway: &Gateway, reception: &Reception, error: &io::Error) -> Option<Arc<Peer>> {
+        let process = self.process.pid();
+        drop(reception.pause());
+        gateway.forget();
+        gateway.follow(None);
+        if self.process.is_gone_within(GONE_TIMEOUT) {
+            error!(process, %error, "the process that served is gone; its sessions are not counted");
+            gateway.be_on_trial(false);
+            reception.resume();
+            return None;
+        }
+        error!(process, %error, "the process that served goes on, and this one ends");
+        gateway.be_over(&self.process);
+        Some(self.process.clone())
     }
 
     fn stopped(&mut self, gateway: &Gateway) -> io::Result<Option<std::path::PathBuf>> {
@@ -139,27 +208,49 @@ impl Taking {
         }
     }
 
-    /// Hears how many sessions the other one still has, to its end.
-    fn listen(mut self, gateway: &Gateway, left: &Receiver<()>) {
+    /// Tells what was used here of a day's octets: sessions of the other one end as well when nothing is left.
+    fn tell_used(&mut self, gateway: &Gateway) -> io::Result<()> {
+        let used = gateway.accounts.news(Neighbour::Before);
+        if used.is_empty() {
+            return Ok(());
+        }
+        self.channel.send(&Message::Used { used }, &[])
+    }
+
+    /// Hears how many sessions the other one still has, to its end. Gives it if it serves again.
+    fn listen(mut self, gateway: &Gateway, reception: &Reception, left: &Receiver<()>) -> Option<Arc<Peer>> {
         let process = self.offer.pid;
+        let (mut is_settled, mut told) = (false, Instant::now());
         loop {
+            if told.elapsed() >= TELL_USED_EVERY {
+                told = Instant::now();
+                // Whether it is still there is seen below.
+                let _ = self.tell_used(gateway);
+            }
             match self.channel.receive(LOOK_EVERY) {
                 Ok(Some(Message::Counts(counts))) => gateway.learn(counts),
+                Ok(Some(Message::Settled)) => {
+                    is_settled = true;
+                    gateway.be_on_trial(false);
+                }
                 Ok(Some(_)) => {}
                 Ok(None) => {
                     if left.try_recv() == Err(std::sync::mpsc::TryRecvError::Disconnected) {
                         // It is not lost: nobody has to serve in its place.
-                        if let Err(error) = self.channel.send(&Message::Leaving, &[]) {
+                        let told = self.tell_used(gateway);
+                        let told = told.and_then(|()| self.channel.send(&Message::Leaving, &[]));
+                        if let Err(error) = told {
                             warn!(process, %error, "the old process does not hear that this one ends");
                         }
-                        return;
+                        return None;
                     }
                 }
+                Err(error) if !is_settled => return self.lost(gateway, reception, &error),
                 Err(error) => {
                     info!(process, %error, "the old process has ended");
                     gateway.forget();
                     gateway.follow(None);
-                    return;
+                    return None;
                 }
             }
         }
