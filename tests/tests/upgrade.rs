@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -15,7 +15,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 use tests::lines::Lines;
 use tests::{
-    Client, DEADLINE, Folder, Gateway, Setup, Successor, command, namespace, process, program, targets,
+    Client, DEADLINE, Folder, Gateway, Setup, Successor, command, namespace, process, program, targets, web,
 };
 
 #[track_caller]
@@ -373,6 +373,33 @@ fn a_reload_while_the_new_process_reads_its_files_is_noticed() {
     expect_denial(&gateway, targets::echo().address);
 }
 
+#[test]
+fn nobody_else_gets_the_address_of_the_page_while_it_is_handed_over() {
+    let setup = Setup::new().key("upgrade", "{ socket: upgrade.sock }");
+    let gateway = setup.key("admin", "{ socket: admin.sock, http: 127.0.0.1:0 }").start();
+    let page = web::admin(&gateway);
+    let stop = Arc::new(AtomicBool::new(false));
+    let thief = {
+        let stop = stop.clone();
+        thread::spawn(move || {
+            while !stop.load(Ordering::Relaxed) {
+                assert!(TcpListener::bind(page).is_err(), "tokens would be shown to somebody else");
+            }
+        })
+    };
+    let asked = || web::ask(page, &web::request("GET /api/status", "")).json()["pid"].as_u64();
+    assert_eq!(asked(), Some(u64::from(gateway.pid())));
+    let lost = Successor::taken_over(gateway.folder());
+    wait_until("the new process answers", || asked() == Some(u64::from(lost.pid())));
+    process::kill(lost.pid());
+    wait_until("the old one answers again", || asked() == Some(u64::from(gateway.pid())));
+    let successor = Successor::taken_over(gateway.folder());
+    expect(gateway.log(), "another process has taken over");
+    assert_eq!(asked(), Some(u64::from(successor.pid())));
+    stop.store(true, Ordering::Relaxed);
+    thief.join().expect("the address was never free");
+}
+
 /// A client whose target is denied.
 #[track_caller]
 fn expect_denial(gateway: &Gateway, target: SocketAddr) {
@@ -420,7 +447,7 @@ fn a_new_process_ends_where_the_old_one_goes_on() {
         let old = UnixListener::bind(folder.file("upgrade.sock")).expect("nobody listens there");
         let mut new = Successor::start(&folder);
         let mut told = Told::new(old.accept().expect("it wants to take over").0);
-        told.say(r#"{"message":"offer","protocol":2,"pid":1,"version":"0","listeners":[]}"#);
+        told.say(r#"{"message":"offer","protocol":2,"pid":1,"version":"0","listeners":[],"http":false}"#);
         assert_eq!(told.hear().as_deref(), Some("ready"));
         told.say(r#"{"message":"counts","total":0,"unknown":0,"sources":[],"rules":[],"associations":[],"used":[]}"#);
         assert_eq!(told.hear().as_deref(), Some("accepting"));

@@ -153,7 +153,7 @@ mod tests {
         assert!(day.spend(100, ahead) && day.is_used_up(ahead));
         assert!(!day.is_used_up(today) && day.used(today) == 0, "that day is years away");
         assert!(day.spend(100, today) && day.is_used_up(date("2026-03-04T12:00:00Z")), "one day is not far");
-        day.learn(7, date("2026-03-03T12:00:00Z"));
+        day.learn(7, None, date("2026-03-03T12:00:00Z"));
         assert_eq!(day.used(date("2026-03-03T12:00:00Z")), 7, "two days are");
         assert!(!Date::default().is_long_before(Date::default()));
     }

@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -46,29 +47,42 @@ const CONNECTION_TIMEOUT: Duration = Duration::from_secs(120);
 pub(super) struct Doors {
     unix: Option<UnixListener>,
     http: Option<TcpListener>,
-    http_address: Option<SocketAddr>,
-    /// Whether browsers are to come to this process.
-    is_here: watch::Receiver<bool>,
+    presence: watch::Receiver<Presence>,
+}
+
+/// Whether browsers are to come to this process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Presence {
+    /// Another process has the addresses.
+    Aside,
+    Here,
+    /// Another process has them for good.
+    Gone,
 }
 
 impl Doors {
-    /// `is_here`: whether this process has the addresses, or is yet to take them over.
+    /// `given`: what the process has passed on that this one takes over from, if there is one.
     pub(super) fn open(
         config: &AdminConfig,
-        is_here: watch::Receiver<bool>,
+        presence: watch::Receiver<Presence>,
+        given: Option<std::net::TcpListener>,
     ) -> Result<(Self, Option<SocketFile>), OpenError> {
-        let is_first = *is_here.borrow();
+        let is_first = *presence.borrow() == Presence::Here;
         let open = |path| open_unix(path, config.mode, is_first);
         let unix = config.socket.as_deref().map(open).transpose()?;
-        let http = config.http.filter(|_| is_first).map(open_http).transpose()?;
+        let http = config.http.map(|address| open_http(address, given)).transpose()?;
         let (unix, file) = unix.unzip();
-        let bound = http.as_ref().and_then(|http| http.local_addr().ok());
-        Ok((Self { unix, http, http_address: bound.or(config.http), is_here }, file))
+        Ok((Self { unix, http, presence }, file))
     }
 
     /// Where browsers reach it.
     pub(super) fn http_address(&self) -> Option<SocketAddr> {
-        self.http_address
+        self.http.as_ref()?.local_addr().ok()
+    }
+
+    /// Another descriptor of the socket to which browsers come, to be passed on.
+    pub(super) fn http_copy(&self) -> io::Result<Option<OwnedFd>> {
+        self.http.as_ref().map(|http| http.as_fd().try_clone_to_owned()).transpose()
     }
 
     /// Answers for ever.
@@ -76,7 +90,7 @@ impl Doors {
         // Those who may only look cannot keep operators out.
         let (unix_places, http_places) = (Places::new(), Arc::new(Semaphore::new(MOST_CONNECTIONS)));
         let doorstep = Arc::new(Semaphore::new(MOST_TURNED_AWAY));
-        let Self { unix, http, http_address, mut is_here } = self;
+        let Self { unix, http, mut presence } = self;
         let router = api::router(desk.clone());
         // By the configuration in force: who is struck off the list is not let in again.
         let guests = || Arc::new(Guests::of(desk.gateway.snapshot.load().settings.admin.as_ref()));
@@ -104,17 +118,17 @@ impl Doors {
             }
         };
         let by_http = async {
-            let (Some(address), mut first) = (http_address, http) else { return };
+            let Some(http) = http else { return };
             loop {
                 // Who would change that is gone only when the gateway ends.
-                let _ = is_here.wait_for(|is_here| *is_here).await;
-                let http = match first.take() {
-                    Some(first) => first,
-                    None => again(address).await,
-                };
+                let now = presence.wait_for(|now| *now != Presence::Aside).await.map(|now| *now);
+                if matches!(now, Ok(Presence::Gone)) {
+                    return;
+                }
+                // The socket stays open while another process accepts on it: nobody else gets the address.
                 tokio::select! {
                     () = accept(&http, &http_places, &visit) => {}
-                    _ = is_here.wait_for(|is_here| !*is_here) => {}
+                    _ = presence.wait_for(|now| *now != Presence::Here) => {}
                 }
             }
         };
@@ -132,17 +146,6 @@ async fn accept(http: &TcpListener, places: &Arc<Semaphore>, visit: &impl Fn(Way
             }
             Err(error) => pause(&error).await,
         }
-    }
-}
-
-/// The address, as soon as the other process has left it.
-async fn again(address: SocketAddr) -> TcpListener {
-    loop {
-        match open_http(address) {
-            Ok(http) => return http,
-            Err(error) => debug!(%error, "the admin address is not yet free"),
-        }
-        sleep(EXHAUSTED_PAUSE).await;
     }
 }
 
@@ -205,9 +208,18 @@ impl Visit {
     }
 }
 
-fn open_http(address: SocketAddr) -> Result<TcpListener, OpenError> {
+/// Takes the socket that was passed on, if it listens there, and else opens one.
+fn open_http(address: SocketAddr, given: Option<std::net::TcpListener>) -> Result<TcpListener, OpenError> {
+    let is_there = |given: &std::net::TcpListener| {
+        given.local_addr().is_ok_and(|bound| {
+            bound.ip() == address.ip() && (address.port() == 0 || bound.port() == address.port())
+        })
+    };
     let open = || {
-        let socket = std::net::TcpListener::bind(address)?;
+        let socket = match given.filter(is_there) {
+            Some(given) => given,
+            None => std::net::TcpListener::bind(address)?,
+        };
         socket.set_nonblocking(true)?;
         TcpListener::from_std(socket)
     };

@@ -16,9 +16,10 @@ mod rows;
 mod status;
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use tokio::sync::{oneshot, watch};
@@ -30,7 +31,7 @@ use crate::server::Sources;
 use crate::socket_file::SocketFile;
 use crate::workers;
 
-use listener::Doors;
+use listener::{Doors, Presence};
 pub(crate) use listing::{Listing, MOST_ROWS, Order};
 use refused::RefusedActs;
 pub(crate) use rows::{Filter, LockFilter, Row};
@@ -54,7 +55,9 @@ pub(crate) struct Admin {
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
     socket: Option<SocketFile>,
-    is_here: watch::Sender<bool>,
+    /// Another descriptor of the socket to which browsers come.
+    http: Mutex<Option<Arc<OwnedFd>>>,
+    presence: watch::Sender<Presence>,
 }
 
 impl Admin {
@@ -63,25 +66,35 @@ impl Admin {
     /// # Errors
     /// The system's, with the address or path.
     pub(crate) fn start(config: &AdminConfig, desk: Desk) -> Result<Self, OpenError> {
-        Self::start_as(config, desk, true)
+        Self::start_as(config, desk, Presence::Here, None)
     }
 
     /// The same beside a process that still has the addresses; they are taken over when this one
-    /// [appears](Self::appear).
+    /// [appears](Self::appear). `http`: its socket for browsers.
     ///
     /// # Errors
     /// The system's, with the address or path.
-    pub(crate) fn start_beside(config: &AdminConfig, desk: Desk) -> Result<Self, OpenError> {
-        Self::start_as(config, desk, false)
+    pub(crate) fn start_beside(
+        config: &AdminConfig,
+        desk: Desk,
+        http: Option<TcpListener>,
+    ) -> Result<Self, OpenError> {
+        Self::start_as(config, desk, Presence::Aside, http)
     }
 
-    fn start_as(config: &AdminConfig, desk: Desk, is_here: bool) -> Result<Self, OpenError> {
-        let (is_here, told) = watch::channel(is_here);
+    fn start_as(
+        config: &AdminConfig,
+        desk: Desk,
+        presence: Presence,
+        http: Option<TcpListener>,
+    ) -> Result<Self, OpenError> {
+        let (presence, told) = watch::channel(presence);
         let runtime = workers::runtime().map_err(OpenError::Thread)?;
         let (doors, socket) = {
             let _entered = runtime.enter();
-            Doors::open(config, told)?
+            Doors::open(config, told, http)?
         };
+        let http = doors.http_copy().map_err(OpenError::Thread)?.map(Arc::new);
         if let Some(path) = &config.socket {
             info!(socket = %path.display(), "admin listening");
         }
@@ -102,12 +115,12 @@ impl Admin {
             runtime.shutdown_background();
         });
         let thread = thread.map_err(OpenError::Thread)?;
-        Ok(Self { stop: Some(stop), thread: Some(thread), socket, is_here })
+        Ok(Self { stop: Some(stop), thread: Some(thread), socket, http: Mutex::new(http), presence })
     }
 
     /// Takes the addresses, from another process too.
     pub(crate) fn appear(&self) -> io::Result<()> {
-        let is_new = !self.is_here.send_replace(true);
+        let is_new = self.presence.send_replace(Presence::Here) != Presence::Here;
         match self.socket.as_ref().filter(|_| is_new) {
             Some(socket) => socket.appear(),
             None => Ok(()),
@@ -116,10 +129,23 @@ impl Admin {
 
     /// Leaves the addresses to another process; gives the path at which this one is still asked.
     pub(crate) fn step_aside(&self) -> Option<PathBuf> {
-        self.is_here.send_replace(false);
+        self.presence.send_replace(Presence::Aside);
         let aside = self.socket.as_ref()?.step_aside();
         let aside = aside.inspect_err(|error| warn!(%error, "nobody can ask this process any more"));
         aside.ok().map(Path::to_owned)
+    }
+}
+
+impl Admin {
+    /// The socket to which browsers come, to be passed on.
+    pub(crate) fn http(&self) -> Option<Arc<OwnedFd>> {
+        self.http.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Closes it here: another process has it for good.
+    pub(crate) fn leave(&self) {
+        self.presence.send_replace(Presence::Gone);
+        drop(self.http.lock().unwrap_or_else(PoisonError::into_inner).take());
     }
 }
 

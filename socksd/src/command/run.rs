@@ -86,7 +86,7 @@ pub(super) fn run(run: Run, registry: Registry) -> Result<Exit, Exit> {
         admin: gateway.snapshot.load().settings.admin.clone(),
         reloading: Mutex::default(),
     });
-    let admin = open_admin(&gateway, &sources, taking.is_some())?;
+    let admin = open_admin(&gateway, &sources, taking.as_mut())?;
     let successors = open_upgrade(&gateway, &sources, admin.clone())?;
     drop(guard);
     if let Some(taking) = &mut taking {
@@ -214,11 +214,14 @@ fn open_upgrade(
 fn open_admin(
     gateway: &Arc<Gateway>,
     sources: &Arc<Sources>,
-    is_taking: bool,
+    taking: Option<&mut Taking>,
 ) -> Result<Option<Arc<Admin>>, Exit> {
     let Some(config) = &sources.admin else { return Ok(None) };
     let desk = Desk::new(gateway.clone(), sources.clone());
-    let started = if is_taking { Admin::start_beside(config, desk) } else { Admin::start(config, desk) };
+    let started = match taking {
+        Some(taking) => Admin::start_beside(config, desk, taking.take_http()),
+        None => Admin::start(config, desk),
+    };
     started.map(|admin| Some(Arc::new(admin))).map_err(|error| fail(Exit::Unavailable, error))
 }
 

@@ -33,7 +33,7 @@ const SEND_TIMEOUT: Duration = Duration::from_secs(10);
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "message")]
 pub(super) enum Message {
-    /// The one who serves: here are its listening sockets, in the order of these names.
+    /// The one who serves: here are its listening sockets, in the order of these names, and last the admin listener's.
     Offer(Offer),
     /// The new one: all that it needs is loaded and open; it wants to know how many sessions there are.
     Ready,
@@ -58,6 +58,8 @@ pub(super) struct Offer {
     pub(super) pid: u32,
     pub(super) version: String,
     pub(super) listeners: Vec<String>,
+    /// Whether there is a socket to which browsers come.
+    pub(super) http: bool,
 }
 
 /// One end of the connection.
@@ -215,7 +217,7 @@ mod tests {
         let [mut old, mut new] = pair();
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let listeners: Vec<String> = (0..150).map(|number| number.to_string()).collect();
-        let offer = Offer { protocol: PROTOCOL, pid: 1, version: "1".into(), listeners };
+        let offer = Offer { protocol: PROTOCOL, pid: 1, version: "1".into(), listeners, http: false };
         old.send(&Message::Offer(offer), &[listener.as_fd(); 150]).unwrap();
         let Some(Message::Offer(offer)) = new.receive(PATIENCE).unwrap() else { panic!("no offer") };
         let sockets = new.take_sockets();

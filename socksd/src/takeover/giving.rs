@@ -188,6 +188,9 @@ impl Giving {
             Ok(()) => {
                 // Before anybody can pass a reload on, of which the manager hears from the new one only.
                 self.sources.supervisor.hand_over(successor.pid());
+                if let Some(admin) = &self.admin {
+                    admin.leave();
+                }
                 Ok(channel)
             }
             Err(lost) => {
@@ -206,8 +209,10 @@ impl Giving {
         let listeners = self.sources.reception.listeners();
         let names = listeners.iter().map(|open| open.entry().name.to_string()).collect();
         let (pid, version) = (std::process::id(), env!("CARGO_PKG_VERSION").to_owned());
-        let sockets: Vec<_> = listeners.iter().map(|open| open.as_fd()).collect();
-        let offer = Offer { protocol: PROTOCOL, pid, version, listeners: names };
+        let http = self.admin.as_deref().and_then(Admin::http);
+        let sockets = listeners.iter().map(|open| open.as_fd()).chain(http.as_ref().map(|http| http.as_fd()));
+        let sockets: Vec<_> = sockets.collect();
+        let offer = Offer { protocol: PROTOCOL, pid, version, listeners: names, http: http.is_some() };
         channel.send(&Message::Offer(offer), &sockets)?;
         Ok(offered)
     }

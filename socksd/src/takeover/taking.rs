@@ -36,6 +36,8 @@ pub(crate) struct Taking {
     channel: Channel,
     offer: Offer,
     process: Arc<Peer>,
+    /// The socket to which browsers come.
+    http: Option<TcpListener>,
 }
 
 /// Why nobody's place can be taken.
@@ -121,10 +123,16 @@ impl Taking {
         if offer.protocol != PROTOCOL {
             return Err(TakeError::Version(offer.protocol));
         }
-        let sockets = channel.take_sockets().into_iter().map(TcpListener::from);
+        let mut sockets: Vec<_> = channel.take_sockets().into_iter().map(TcpListener::from).collect();
+        let http = sockets.pop_if(|_| offer.http);
         let names = offer.listeners.iter().map(|name| Some(name.as_str().into()));
         let given = names.zip(sockets).map(|(name, socket)| Given { name, socket }).collect();
-        Ok(Some((Self { channel, offer, process: Arc::new(process) }, given)))
+        Ok(Some((Self { channel, offer, process: Arc::new(process), http }, given)))
+    }
+
+    /// The socket to which browsers come, if there is one.
+    pub(crate) fn take_http(&mut self) -> Option<TcpListener> {
+        self.http.take()
     }
 
     /// Learns how many sessions there are. Everything is loaded and open by now.
