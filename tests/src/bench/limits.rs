@@ -39,6 +39,7 @@ pub fn bounds(report: &Report) -> Vec<Bound> {
         for associations in [1, 16] {
             let scenario = format!("udp/{size}/{associations}");
             all.push(bound(&scenario, Cpu, AtMost(1.0), BestPeer));
+            all.push(bound(&scenario, Cpu, AtMost(1.0 / 3.0), DANTED));
             all.push(bound(&scenario, Failed, AtMost(0.0), One));
         }
     }
@@ -59,7 +60,8 @@ fn bound(scenario: &str, quantity: Quantity, side: Side, than: Than) -> Bound {
 /// What sessions and transfers cost under Kerberos.
 fn kerberos(level: &str, all: &mut Vec<Bound>) {
     let secret = level == "confidentiality";
-    let (of_dante, rate_of_mit) = if secret { (1.0 / 7.0, 4.0) } else { (1.0 / 3.0, 2.0) };
+    let of_dante = if secret { 1.0 / 7.0 } else { 1.0 / 3.0 };
+    let (rate_of_mit, rate_of_dante) = if secret { (4.0, 5.0) } else { (2.0, 2.0) };
     for way in ["down", "up"] {
         for streams in [1, 16] {
             let scenario = format!("gssapi/bulk/{level}/{way}/{streams}");
@@ -67,12 +69,17 @@ fn kerberos(level: &str, all: &mut Vec<Bound>) {
             all.push(bound(&scenario, Cpu, AtMost(of_dante), DANTE));
             all.push(bound(&scenario, Rate, AtLeast(rate_of_mit), MIT));
         }
+        let one_stream = format!("gssapi/bulk/{level}/{way}/1");
+        all.push(bound(&one_stream, Rate, AtLeast(rate_of_dante), DANTE));
     }
     let sessions = format!("gssapi/connections/{level}/64");
     all.push(bound(&sessions, Cpu, AtMost(0.25), DANTE));
     all.push(bound(&sessions, Rate, AtLeast(2.5), DANTE));
     for associations in [1, 16] {
         all.push(bound(&format!("gssapi/udp/{level}/1200/{associations}"), Cpu, AtMost(4.0), One));
+        for size in [64, 1200] {
+            all.push(bound(&format!("gssapi/udp/{level}/{size}/{associations}"), Failed, AtMost(0.0), One));
+        }
     }
 }
 
