@@ -79,8 +79,9 @@ test-long: need-long dante build ## Runs what takes long: large loads, soaks, an
 	$(COMPARE) --quick
 
 .PHONY: baselines
-baselines: need-test build ## Measures anew what the tests hold decoding and deciding to.
-	SOCKSD_WRITE_BASELINES=yes $(CARGO) test --locked -p tests --test instructions
+baselines: need-test build ## Measures anew what the tests hold decoding, deciding, sealing and opening to.
+	SOCKSD_WRITE_BASELINES=yes $(CARGO) test --locked --release -p tests --test instructions --test engine -- \
+		--include-ignored
 
 .PHONY: screenshots
 screenshots: need-test build ## Makes the pictures of the admin page anew: docs/images.

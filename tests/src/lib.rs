@@ -12,6 +12,7 @@ pub mod client;
 pub mod command;
 pub mod dante;
 pub mod decisions;
+pub mod engine;
 pub mod folder;
 pub mod forwarder;
 pub mod ftp;

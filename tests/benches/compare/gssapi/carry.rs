@@ -7,9 +7,9 @@ use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::Duration;
 
-use rustix::time::{ClockId, clock_gettime};
 use socks_core::relay::Way;
 use tests::bench::{Clocks, Window};
+use tests::engine::thread_time;
 use tests::{DEADLINE, targets};
 
 use super::tunnel::{Tunnel, discard};
@@ -112,10 +112,4 @@ fn number(stream: &mut TcpStream) -> Option<u64> {
     let mut octets = [0; 8];
     stream.read_exact(&mut octets).ok()?;
     Some(u64::from_be_bytes(octets))
-}
-
-/// The processor time that this thread has used.
-pub(super) fn thread_time() -> Duration {
-    let time = clock_gettime(ClockId::ThreadCPUTime);
-    Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0))
 }

@@ -5,17 +5,18 @@ use std::time::Duration;
 
 use socks_core::relay::Way;
 use socks_core::{Level, Open, Opening, Seal, Sealing};
-use socks_gssapi::cfx::{self, ContextKeys, Enctype, KeyOrigin, Opener, Role, Sealer};
+use socks_gssapi::cfx::{Enctype, Role};
+use tests::engine::{halves, thread_time};
 
-use super::carry::thread_time;
 use super::tunnel::{LANES, MESSAGE};
 
 /// Its name beside the servers.
 pub(super) const NAME: &str = "engine";
+const ENCTYPE: Enctype = Enctype::Aes256Sha1;
 
 /// The processor time for about so many octets of user data: sealed for a download, opened for an upload.
 pub(super) fn work(level: Level, way: Way, octets: u64) -> Duration {
-    let ((mut seal, _), (_, mut open)) = (halves(Role::Acceptor), halves(Role::Initiator));
+    let ((mut seal, _), (_, mut open)) = (halves(ENCTYPE, Role::Acceptor), halves(ENCTYPE, Role::Initiator));
     let room = seal.room();
     let (mut sealing, mut opening) = (Duration::ZERO, Duration::ZERO);
     let mut buffers = vec![vec![0_u8; room.head + MESSAGE + room.tail]; LANES];
@@ -43,17 +44,4 @@ pub(super) fn work(level: Level, way: Way, octets: u64) -> Duration {
         Way::Down => sealing,
         Way::Up => opening,
     }
-}
-
-fn halves(role: Role) -> (Sealer, Opener) {
-    let enctype = Enctype::Aes256Sha1;
-    let keys = ContextKeys {
-        role,
-        enctype: enctype.number(),
-        protocol_key: vec![7; enctype.key_len()].into(),
-        origin: KeyOrigin::AcceptorSubkey,
-        send_sequence: 0,
-        receive_sequence: 0,
-    };
-    cfx::halves(&keys).expect("the key fits")
 }

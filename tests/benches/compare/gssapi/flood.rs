@@ -13,9 +13,10 @@ use socks_client::Level;
 use socks_core::relay::Way;
 use tests::DEADLINE;
 use tests::bench::{Contender, Quantity, Sample};
+use tests::engine::thread_time;
 
 use super::accepts;
-use super::carry::{Targets, thread_time};
+use super::carry::Targets;
 use super::site::Site;
 use super::tunnel::Tunnel;
 use crate::bench::Bench;
