@@ -2,23 +2,21 @@
 
 use std::slice;
 
-use hmac::{Hmac, Mac as Hash};
-use sha1::Sha1;
+use hmac::Hmac;
 use sha2::{Sha256, Sha384};
 
 use super::chain::LANES;
 use super::enctype::Enctype;
+use super::hash::KeyedHash;
+use super::sha1::HmacSha1;
 use super::token::HEADER;
-
-/// Octets that are hashed before it is the next message's turn: those of one step of SHA-1 and SHA-256.
-const PIECE: usize = 64;
 
 pub(super) type HmacSha256 = Hmac<Sha256>;
 pub(super) type HmacSha384 = Hmac<Sha384>;
 
 /// An HMAC key, prepared so that a message costs no key set-up.
 pub(super) enum Mac {
-    Sha1(Hmac<Sha1>),
+    Sha1(HmacSha1),
     Sha256(HmacSha256),
     Sha384(HmacSha384),
 }
@@ -52,7 +50,7 @@ impl Mac {
         const ANY: &str = "HMAC takes keys of any length";
         use cipher::KeyInit as _;
         match enctype {
-            Enctype::Aes128Sha1 | Enctype::Aes256Sha1 => Self::Sha1(Hmac::new_from_slice(key).expect(ANY)),
+            Enctype::Aes128Sha1 | Enctype::Aes256Sha1 => Self::Sha1(HmacSha1::new(key)),
             Enctype::Aes128Sha256 => Self::Sha256(Hmac::new_from_slice(key).expect(ANY)),
             Enctype::Aes256Sha384 => Self::Sha384(Hmac::new_from_slice(key).expect(ANY)),
         }
@@ -85,59 +83,45 @@ impl Mac {
     }
 }
 
-fn with_first<M: Hash + Clone>(key: &M, first: &[u8]) -> M {
-    key.clone().chain_update(first)
+fn with_first<M: KeyedHash>(key: &M, first: &[u8]) -> M {
+    let mut key = key.clone();
+    key.update(first);
+    key
 }
 
-fn sign<M: Hash + Clone>(key: &M, messages: &mut [Signing<'_>]) {
+fn sign<M: KeyedHash>(key: &M, messages: &mut [Signing<'_>]) {
     match messages {
         [_] => sign_lanes::<M, 1>(key, messages),
         _ => sign_lanes::<M, LANES>(key, messages),
     }
 }
 
-fn verify<M: Hash + Clone>(key: &M, messages: &mut [Checking<'_>]) {
+fn verify<M: KeyedHash>(key: &M, messages: &mut [Checking<'_>]) {
     match messages {
         [_] => verify_lanes::<M, 1>(key, messages),
         _ => verify_lanes::<M, LANES>(key, messages),
     }
 }
 
-fn sign_lanes<M: Hash + Clone, const N: usize>(key: &M, messages: &mut [Signing<'_>]) {
+fn sign_lanes<M: KeyedHash, const N: usize>(key: &M, messages: &mut [Signing<'_>]) {
     let macs = hashed::<M, N>(key, messages.iter().map(|message| message.plaintext));
-    for (message, mut mac) in messages.iter_mut().zip(macs.into_iter().flatten()) {
+    for (message, mut mac) in messages.iter_mut().zip(macs) {
         mac.update(&message.header);
-        message.tag.iter_mut().zip(mac.finalize().into_bytes()).for_each(|(to, from)| *to = from);
+        mac.write(message.tag);
     }
 }
 
-fn verify_lanes<M: Hash + Clone, const N: usize>(key: &M, messages: &mut [Checking<'_>]) {
+fn verify_lanes<M: KeyedHash, const N: usize>(key: &M, messages: &mut [Checking<'_>]) {
     let macs = hashed::<M, N>(key, messages.iter().map(|message| &*message.content));
-    for (message, mut mac) in messages.iter_mut().zip(macs.into_iter().flatten()) {
+    for (message, mut mac) in messages.iter_mut().zip(macs) {
         mac.update(message.header.as_ref().map_or(&[], |header| header));
-        // In a time that says nothing about the right one.
-        message.authentic = mac.verify_truncated_left(message.tag).is_ok();
+        message.authentic = mac.is(message.tag);
     }
 }
 
-/// Hashes up to N messages, piece by piece in turns: the hash of one need not wait for that of another.
-fn hashed<'a, M: Hash + Clone, const N: usize>(
-    key: &M,
-    mut messages: impl Iterator<Item = &'a [u8]>,
-) -> [Option<M>; N] {
-    // Alone, a message is hashed at one go.
-    let piece = if N == 1 { usize::MAX } else { PIECE };
-    let mut lanes: [_; N] =
-        std::array::from_fn(|_| messages.next().map(|message| (key.clone(), message.chunks(piece))));
-    let mut done = false;
-    while !done {
-        done = true;
-        for (mac, pieces) in lanes.iter_mut().flatten() {
-            if let Some(piece) = pieces.next() {
-                mac.update(piece);
-                done = false;
-            }
-        }
-    }
-    lanes.map(|lane| lane.map(|(mac, _)| mac))
+/// Hashes up to N messages side by side.
+fn hashed<'a, M: KeyedHash, const N: usize>(key: &M, mut messages: impl Iterator<Item = &'a [u8]>) -> [M; N] {
+    let mut macs = std::array::from_fn(|_| key.clone());
+    M::update_all(&mut macs, std::array::from_fn(|_| messages.next().unwrap_or_default()));
+    macs
 }

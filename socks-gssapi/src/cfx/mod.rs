@@ -11,11 +11,13 @@ mod confounder;
 mod decryption;
 mod derive;
 mod enctype;
+mod hash;
 mod keys;
 mod mac;
 mod open;
 mod seal;
 mod sequence;
+mod sha1;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
