@@ -12,7 +12,7 @@ pub struct Machine {
     pub cores: usize,
     /// Their model.
     pub processor: String,
-    /// The kernel's version.
+    /// The kernel's version, without what its builder calls it.
     pub kernel: String,
     /// Memory in MiB.
     pub memory: u64,
@@ -32,10 +32,11 @@ impl Machine {
         };
         let memory = field("/proc/meminfo", "MemTotal");
         let kibibytes = memory.and_then(|text| text.split(' ').next()?.parse::<u64>().ok());
+        let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
         Self {
             cores: thread::available_parallelism().map_or(1, usize::from),
             processor: field("/proc/cpuinfo", "model name").unwrap_or_else(|| std::env::consts::ARCH.into()),
-            kernel: fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim().into(),
+            kernel: kernel.trim().split('-').next().unwrap_or_default().into(),
             memory: kibibytes.unwrap_or(0) / 1024,
             programs: BTreeMap::new(),
             left_out: Vec::new(),
