@@ -1,4 +1,4 @@
-//! The one file with unsafe code: the calls of MIT's GSSAPI library, behind owned and safe types.
+//! The calls of MIT's GSSAPI library, behind owned and safe types.
 //!
 //! Everything here may read files, and the initiator may talk to the network: it belongs on a thread of its
 //! own. A [`Failure`] fetches its text before it returns, because MIT keeps the text for the thread that

@@ -1,7 +1,7 @@
 //! CBC chains of several messages side by side, signed on their way.
 //!
 //! A chain must wait for each of its blocks, and so must a hash. Processors do both at once when the one does not
-//! need what the other makes: so a message is hashed and encrypted piece by piece, and several messages in turns.
+//! need what the other makes: so a message is hashed and encrypted piece by piece, and several messages side by side.
 
 use std::slice;
 
@@ -190,8 +190,9 @@ fn encrypt<B: BlockCipherEncBackend<BlockSize = cipher::consts::U16>, const N: u
     }
 }
 
-/// Encrypts one block of each chain, as many at once as the processor's registers hold. What comes of a chain that
-/// has ended is nothing that anybody reads: encrypting it with the others costs less than leaving it out.
+/// Encrypts one block of each chain; all at once where the cipher takes as many as there may be chains, which is so with
+/// AES-NI, and one by one where it would rather have more (VAES). What comes of a chain that has ended is nothing that
+/// anybody reads: encrypting it with the others costs less than leaving it out.
 #[inline(always)]
 fn encrypt_all<B: BlockCipherEncBackend<BlockSize = cipher::consts::U16>>(backend: &B, blocks: &mut [Block]) {
     let (batches, single) = ParBlocks::<B>::slice_as_chunks_mut(blocks);

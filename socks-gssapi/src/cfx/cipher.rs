@@ -161,6 +161,28 @@ mod tests {
     }
 
     #[test]
+    fn check_values_of_messages_side_by_side_are_those_of_each_alone_around_the_ends_of_pieces() {
+        for enctype in Enctype::ALL {
+            let (key, mac) = (Encryptor::new(&vec![7; enctype.key_len()]), Mac::new(enctype, b"integrity"));
+            let sealed = |plain: &[Vec<u8>]| {
+                let mut messages: Vec<_> = plain.iter().map(|octets| (octets.clone(), [0; 24])).collect();
+                let bodies = messages.iter_mut().map(|(octets, tag)| Body { octets, tag });
+                key.seal(&mac, enctype.profile(), &mut bodies.collect::<Vec<_>>());
+                messages
+            };
+            for len in [63, 64, 65, 80, 81, 1008, 1023, 1024, 1025, 1040, 1041, 2064] {
+                for count in 1..=LANES {
+                    let plain: Vec<Vec<u8>> =
+                        (0..count).map(|lane| vec![lane as u8; len + lane % 3]).collect();
+                    let alone: Vec<_> =
+                        plain.iter().flat_map(|one| sealed(std::slice::from_ref(one))).collect();
+                    assert_eq!(sealed(&plain), alone, "{enctype:?}, {count} of {len} octets");
+                }
+            }
+        }
+    }
+
+    #[test]
     fn messages_of_every_length_survive() {
         let (seal, open) = (Encryptor::new(&[3; 32]), Decryptor::new(&[3; 32]));
         for len in 17..1200 {

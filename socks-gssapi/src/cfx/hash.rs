@@ -4,8 +4,9 @@ use hmac::Mac as Hash;
 
 /// A check value of one message on its way, with a key that is prepared.
 pub(super) trait KeyedHash: Clone {
-    /// How many octets of each of so many messages are hashed before it is another's turn, or the cipher's: a
-    /// multiple of its block. Usually one block: the processor does then at once what does not wait for each other.
+    /// How many octets of each of so many messages are hashed before it is another's turn, or the cipher's: whole blocks
+    /// of the cipher. Usually as few as one step takes (SHA-384: half of one), so that the processor does at once what need
+    /// not wait for each other.
     fn piece(_messages: usize) -> usize {
         64
     }

@@ -43,8 +43,9 @@ impl HmacSha1 {
             block.iter_mut().zip(key).for_each(|(to, from)| *to = *from);
         }
         let keyed = |pad: u8| {
-            let (mut state, mut mixed) = (START, block.map(|octet| octet ^ pad));
-            steps::alone(&mut state, &[mixed]);
+            let (mut state, mut mixed) = (START, [[pad; BLOCK]]);
+            mixed.as_flattened_mut().iter_mut().zip(&block).for_each(|(to, octet)| *to ^= *octet);
+            steps::alone(&mut state, &mixed);
             mixed.zeroize();
             state
         };
@@ -119,7 +120,7 @@ impl KeyedHash for HmacSha1 {
 }
 
 impl Drop for HmacSha1 {
-    /// Erases what the key has become.
+    /// Erases what the key has become. Octets of a message stay, as they do in the buffers that they came in.
     fn drop(&mut self) {
         self.inner.zeroize();
         self.outer.zeroize();
@@ -152,8 +153,8 @@ fn advance_lanes<const N: usize>(mut lanes: [Option<Lane<'_, '_>>; N]) {
         (*blocks, *state) = (octets.as_chunks().0, hash.inner);
     }
     let hashed = steps::side_by_side(&mut states, blocks) * BLOCK;
-    for ((hash, octets), state) in lanes.iter_mut().flatten().zip(states) {
-        hash.inner = state;
+    for ((hash, octets), state) in lanes.iter_mut().flatten().zip(&states) {
+        hash.inner = *state;
         hash.length += hashed as u64;
         **octets = octets.get(hashed..).unwrap_or_default();
     }
@@ -172,7 +173,7 @@ fn ended(mut state: State, last: &[u8], length: u64) -> [u8; TAG] {
     let (blocks, _) = padded.as_chunks();
     steps::alone(&mut state, if is_one { blocks.get(..1).unwrap_or_default() } else { blocks });
     let mut tag = [0; TAG];
-    tag.as_chunks_mut().0.iter_mut().zip(state).for_each(|(to, word)| *to = word.to_be_bytes());
+    tag.as_chunks_mut().0.iter_mut().zip(&state).for_each(|(to, word)| *to = word.to_be_bytes());
     state.zeroize();
     tag
 }

@@ -1,7 +1,6 @@
 //! The steps of SHA-1 (FIPS 180-4 section 6.1.2): of one message, and of several side by side.
 //!
 //! Its one unsafe call reaches code that is made for processors with instructions for SHA-1, once they are found.
-#![allow(unsafe_code)]
 
 /// Octets of a block.
 pub(super) const BLOCK: usize = 64;
@@ -25,12 +24,30 @@ pub(super) fn side_by_side<const N: usize>(states: &mut [State; N], blocks: [&[B
     let blocks = blocks.map(|blocks| blocks.get(..count).unwrap_or_default());
     #[cfg(target_arch = "x86_64")]
     if instructions::are_here() {
-        // SAFETY: the processor has the instructions that it needs.
-        unsafe { instructions::hash(states, blocks) };
+        #[allow(unsafe_code)]
+        // SAFETY: it needs sha, ssse3 and sse4.1, which were just found, and sse2, which every x86-64 has.
+        unsafe {
+            instructions::hash(states, blocks);
+        }
         return count;
     }
-    states.iter_mut().zip(blocks).for_each(|(state, blocks)| alone(state, blocks));
+    in_turns(states, blocks);
     count
+}
+
+/// Hashes the same number of blocks of each message, one at a time: the processor then does at once what it can.
+fn in_turns<const N: usize>(states: &mut [State; N], blocks: [&[Block]; N]) {
+    let mut blocks = blocks.map(|blocks| blocks.chunks(1));
+    let mut done = false;
+    while !done {
+        done = true;
+        for (state, blocks) in states.iter_mut().zip(&mut blocks) {
+            if let Some(block) = blocks.next() {
+                alone(state, block);
+                done = false;
+            }
+        }
+    }
 }
 
 /// The processor's own instructions, in turns for all messages.
@@ -38,7 +55,7 @@ pub(super) fn side_by_side<const N: usize>(states: &mut [State; N], blocks: [&[B
 #[expect(
     clippy::indexing_slicing,
     clippy::needless_range_loop,
-    reason = "messages and words are counted by the arrays' own lengths, and always all in turns"
+    reason = "messages and words are as many as the arrays hold, and blocks as many as the shortest message has"
 )]
 mod instructions {
     use std::arch::x86_64::{
@@ -146,5 +163,39 @@ mod instructions {
         let [low, high] = [halves[2 * quarter], halves[2 * quarter + 1]].map(i64::from_le_bytes);
         let turned = _mm_set_epi64x(0x0001_0203_0405_0607, 0x0809_0a0b_0c0d_0e0f);
         _mm_shuffle_epi8(_mm_set_epi64x(high, low), turned)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn messages<const N: usize>(count: usize) -> [Vec<Block>; N] {
+        let block =
+            |lane: usize, at: usize| std::array::from_fn(|octet| (lane * 83 + at * 7 + octet * 5) as u8);
+        std::array::from_fn(|lane| (0..count + lane).map(|at| block(lane, at)).collect())
+    }
+
+    fn assert_alike<const N: usize>(count: usize) {
+        let messages = messages::<N>(count);
+        let start: [State; N] = std::array::from_fn(|lane| START.map(|word| word.rotate_left(lane as u32)));
+        let (mut together, mut in_their_turns, mut alone) = (start, start, start);
+        assert_eq!(side_by_side(&mut together, messages.each_ref().map(Vec::as_slice)), count);
+        in_turns(&mut in_their_turns, messages.each_ref().map(|blocks| &blocks[..count]));
+        for (state, blocks) in alone.iter_mut().zip(&messages) {
+            super::alone(state, &blocks[..count]);
+        }
+        assert_eq!(together, alone, "{N} messages of {count} blocks");
+        assert_eq!(in_their_turns, alone, "{N} messages of {count} blocks");
+    }
+
+    #[test]
+    fn messages_side_by_side_and_in_turns_get_what_each_gets_alone() {
+        for count in [0, 1, 2, 3, 16, 17, 100] {
+            assert_alike::<1>(count);
+            assert_alike::<2>(count);
+            assert_alike::<3>(count);
+            assert_alike::<4>(count);
+        }
     }
 }
