@@ -48,7 +48,9 @@ pub fn bounds(report: &Report) -> Vec<Bound> {
         contender: "two-threads",
         ..bound("gssapi/accepts", Rate, AtLeast(1.5), Sum(&["one-thread"]))
     });
-    all.push(Bound { contender: "in-a-flood", ..bound("gssapi/flood", Rate, AtLeast(0.8), Sum(&["alone"])) });
+    for contender in ["in-garbage", "in-a-flood"] {
+        all.push(Bound { contender, ..bound("gssapi/flood", Rate, AtLeast(0.8), Sum(&["alone"])) });
+    }
     all.extend(report.scenarios.iter().flat_map(|scenario| full(&scenario.name)));
     all
 }

@@ -1,7 +1,7 @@
 //! An established tunnel alone, and while others begin one bad login after the other.
 //!
-//! A bad login is the dearest there is: a request for the service with a true ticket, changed at its very end, so
-//! that the gateway decrypts all of it before it refuses.
+//! A bad login is garbage, or the dearest there is: a request for the service with a true ticket, changed at its very end,
+//! so that the gateway decrypts all of it before it refuses.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -28,21 +28,22 @@ const CONNECTIONS: u32 = 4;
 const RATE: u32 = 2000;
 /// What the tunnel carries in one measurement.
 const AMOUNT: u64 = 1 << 29;
-/// The tunnel without a flood, and with one.
-const CASES: [&str; 2] = ["alone", "in-a-flood"];
+/// The tunnel without a flood, in one of garbage, and in one of the dearest logins.
+const CASES: [&str; 3] = ["alone", "in-garbage", "in-a-flood"];
 
 /// Measures the tunnel's rate, alone and in the flood.
 pub(super) fn measure(bench: &mut Bench, site: &Site) {
     if !bench.options.want(NAME) {
         return;
     }
-    let (gateway, targets, login) = (site.gateway(Contender::OURS), Targets::start(), bad_login());
+    let (gateway, targets, request) = (site.gateway(Contender::OURS), Targets::start(), accepts::request());
     let title = format!("A tunnel at confidentiality, and {RATE} bad logins a second wanted");
     bench.scenario([NAME, &title], &CASES, |case| {
         let carry = || rate(&gateway, &targets);
         if *case == "alone" {
             return carry();
         }
+        let login = if *case == "in-garbage" { garbage(&request) } else { dearest(&request) };
         let (sample, flood) = in_flood(gateway.address().expect("a server"), &login, carry);
         sample.note(flood)
     });
@@ -99,10 +100,21 @@ fn refused(gateway: SocketAddr, login: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// The message with a request whose last octet was changed.
-fn bad_login() -> Vec<u8> {
-    let mut token = accepts::request();
+/// A message with a request whose last octet was changed.
+fn dearest(request: &[u8]) -> Vec<u8> {
+    let mut token = request.to_vec();
     *token.last_mut().expect("a request has octets") ^= 0x01;
+    message(&token)
+}
+
+/// A message that begins like one with a request, and goes on with anything.
+fn garbage(request: &[u8]) -> Vec<u8> {
+    let mut token = request.to_vec();
+    token.iter_mut().skip(20).for_each(|octet| *octet = octet.wrapping_mul(37) ^ 0x5A);
+    message(&token)
+}
+
+fn message(token: &[u8]) -> Vec<u8> {
     let len = u16::try_from(token.len()).expect("no PAC makes it long").to_be_bytes();
-    [&[0x01, 0x01], len.as_slice(), &token].concat()
+    [&[0x01, 0x01], len.as_slice(), token].concat()
 }
