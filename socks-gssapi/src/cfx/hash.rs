@@ -36,7 +36,7 @@ pub(super) trait KeyedHash: Clone {
 
     /// Tells, in a time that says nothing about the right one, whether this is the beginning of the check value: one
     /// octet at least.
-    fn is(self, tag: &[u8]) -> bool;
+    fn confirms(self, tag: &[u8]) -> bool;
 }
 
 impl<M: Hash + Clone> KeyedHash for M {
@@ -48,7 +48,7 @@ impl<M: Hash + Clone> KeyedHash for M {
         tag.iter_mut().zip(self.finalize().into_bytes()).for_each(|(to, from)| *to = from);
     }
 
-    fn is(self, tag: &[u8]) -> bool {
+    fn confirms(self, tag: &[u8]) -> bool {
         self.verify_truncated_left(tag).is_ok()
     }
 }

@@ -115,7 +115,7 @@ fn verify_lanes<M: KeyedHash, const N: usize>(key: &M, messages: &mut [Checking<
     let macs = hashed::<M, N>(key, messages.iter().map(|message| &*message.content));
     for (message, mut mac) in messages.iter_mut().zip(macs) {
         mac.update(message.header.as_ref().map_or(&[], |header| header));
-        message.authentic = mac.is(message.tag);
+        message.authentic = mac.confirms(message.tag);
     }
 }
 

@@ -105,7 +105,7 @@ impl KeyedHash for HmacSha1 {
         tag.iter_mut().zip(self.tag()).for_each(|(to, from)| *to = from);
     }
 
-    fn is(self, tag: &[u8]) -> bool {
+    fn confirms(self, tag: &[u8]) -> bool {
         let right = self.tag();
         let mut claimed = right;
         match claimed.get_mut(..tag.len()) {
@@ -217,17 +217,17 @@ mod tests {
     #[test]
     fn only_the_beginning_of_the_check_value_is_confirmed() {
         let right = tag(b"key", b"message");
-        let is = |tag: &[u8]| {
+        let confirmed = |tag: &[u8]| {
             let mut hash = HmacSha1::new(b"key");
             hash.update(b"message");
-            hash.is(tag)
+            hash.confirms(tag)
         };
-        assert!(is(&right) && is(&right[..12]) && is(&right[..1]));
-        assert!(!is(&[]) && !is(&[&right[..], &[0]].concat()) && !is(&right[1..]));
+        assert!(confirmed(&right) && confirmed(&right[..12]) && confirmed(&right[..1]));
+        assert!(!confirmed(&[]) && !confirmed(&[&right[..], &[0]].concat()) && !confirmed(&right[1..]));
         for at in 0..TAG {
             let mut wrong = right;
             wrong[at] ^= 0x80;
-            assert!(!is(&wrong), "octet {at}");
+            assert!(!confirmed(&wrong), "octet {at}");
         }
     }
 
